@@ -1,0 +1,89 @@
+// Package env declares what an environment is, holds the native environments
+// and the registry of users' own.
+//
+// An environment here has no hidden state: it is a set of pure functions over a
+// few float32 numbers per environment, which the engine keeps in the member's
+// state. That is what makes a resumed run equal an uninterrupted one to the bit.
+package env
+
+import "brood/rng"
+
+// Spec describes an environment.
+type Spec struct {
+	// ID is the registered name, Gymnasium's where the environment is the same.
+	ID string
+	// ObsDim is D, the number of features of an observation.
+	ObsDim int
+	Action ActionSpace
+	// StateSize is S, the number of float32 values of one environment's state.
+	StateSize int
+	// MaxEpisodeSteps truncates an episode; 0: no limit.
+	MaxEpisodeSteps int
+	// RewardThreshold is the score at which the task counts as solved, for
+	// people to read; 0 where none is published.
+	RewardThreshold float64
+}
+
+// ActionSpace is either discrete (one of N) or continuous (N numbers).
+type ActionSpace struct {
+	Discrete bool
+	// N is A: the number of choices, or the dimension of a continuous action.
+	N int
+	// Low and High bound each dimension of a continuous action; the policy's
+	// action is clipped to them before the environment sees it.
+	Low, High []float32
+}
+
+// Width is the number of float32 values that hold one action: 1 where discrete
+// (the index of the choice), else A.
+func (a ActionSpace) Width() int {
+	if a.Discrete {
+		return 1
+	}
+	return a.N
+}
+
+// Env is an environment a user writes: three functions over the state of one
+// environment. They must depend on their arguments alone and not allocate, and
+// are called from several goroutines at once. Register it with [Register].
+type Env interface {
+	Spec() Spec
+	// Reset writes the first state of an episode into state [S], drawing from r.
+	Reset(state []float32, r *rng.Stream)
+	// Observe writes the observation of state [S] into obs [D].
+	Observe(state, obs []float32)
+	// Step advances state [S] by action [Action.Width()], already clipped, and
+	// returns the true reward and whether the episode ended by the task's own
+	// rule. Time limits are not its business: Spec.MaxEpisodeSteps is.
+	Step(state, action []float32) (reward float32, terminated bool)
+}
+
+// Batch is a range of N environments of one member. State and action are
+// component-major: component c of environment i lies at [c*Stride+i], so that a
+// step is a loop over contiguous numbers.
+type Batch struct {
+	// N environments, Stride apart from one component to the next (Stride >= N).
+	N, Stride int
+	// State [S][Stride] is read and overwritten.
+	State []float32
+	// Action [Action.Width()][Stride]: the index of the choice, or the clipped
+	// numbers.
+	Action []float32
+	// Reward [N] and Terminated [N] (0 or 1) are overwritten by Step.
+	Reward, Terminated []float32
+}
+
+// Vector is an environment stepped in batches. All native environments are
+// Vectors; [Vectorize] makes one of an [Env]. Methods are called from several
+// goroutines at once on different batches and must not allocate.
+type Vector interface {
+	Spec() Spec
+	// Reset writes the first state of an episode for environment i of the batch.
+	Reset(b *Batch, i int, r *rng.Stream)
+	// Observe writes the observation of each environment of the batch into
+	// obs [N][ld], row-major with rows ld >= D floats apart; it leaves the
+	// floats after the first D of a row alone.
+	Observe(b *Batch, obs []float32, ld int)
+	// Step advances every environment of the batch.
+	Step(b *Batch)
+}
