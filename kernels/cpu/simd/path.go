@@ -26,6 +26,8 @@ type Path struct {
 	Gemm func(g *Gemm)
 	// Head computes few outputs per row as dot products; see [Head].
 	Head func(h *Head)
+	// Transpose writes dst[c*ldd+r] = scale*src[r*lds+c] for r < rows, c < cols.
+	Transpose func(dst []float32, ldd int, src []float32, lds, rows, cols int, scale float32)
 
 	// Adam applies one Adam step to the n = len(theta) elements; see [AdamStep].
 	Adam func(theta, m, v, g []float32, s *AdamStep)
