@@ -131,3 +131,14 @@ func transposeBlocks(block func(dst, src *float32, lddst, ldsrc int, scale float
 		transposeGeneric(dst[r:], ldd, src[r*lds:], lds, rows-r, cols, scale)
 	}
 }
+
+// peakLoops is the assembly of Peak, nil for the generic path.
+func peakLoops(path string) func(loops int) {
+	switch path {
+	case "avx512":
+		return peakAVX512
+	case "avx2":
+		return peakAVX2
+	}
+	return nil
+}

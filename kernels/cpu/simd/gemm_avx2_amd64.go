@@ -104,3 +104,8 @@ func headAVX2Output(h *float32, w *float32, bias *float32, out *float32, k int, 
 //
 //go:noescape
 func transposeAVX2Block(dst *float32, src *float32, lddst int, ldsrc int, scale float32)
+
+// peakAVX2 does 24 vector multiply-adds in each of loops rounds.
+//
+//go:noescape
+func peakAVX2(loops int)

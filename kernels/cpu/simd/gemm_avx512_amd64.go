@@ -374,3 +374,8 @@ func headAVX512Output(h *float32, w *float32, bias *float32, out *float32, k int
 //
 //go:noescape
 func transposeAVX512Block(dst *float32, src *float32, lddst int, ldsrc int, scale float32)
+
+// peakAVX512 does 24 vector multiply-adds in each of loops rounds.
+//
+//go:noescape
+func peakAVX512(loops int)

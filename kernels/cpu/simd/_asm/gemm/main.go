@@ -29,6 +29,7 @@ func main() {
 	}
 	i.head()
 	i.transpose()
+	i.peak()
 	Generate()
 }
 

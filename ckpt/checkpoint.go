@@ -1,0 +1,156 @@
+// Package ckpt writes and reads checkpoints: one file per member in the format
+// v2_full_parameters (msgpack, arrays by msgpack-numpy's convention), and sets of
+// them, one per checkpointed update of a run.
+//
+// What a member file holds is derived from the [tensor.Layout], so that state
+// which is in the layout cannot be missing from a checkpoint. Files and sets are
+// written whole or not at all, and every byte is covered by a checksum. The
+// format is described in docs/checkpoint-format.md.
+package ckpt
+
+import (
+	"fmt"
+	"slices"
+
+	"brood/env"
+)
+
+// The versions of the member format.
+const (
+	// V2 is the version written: the whole state of a member.
+	V2 = "v2_full_parameters"
+	// V1 holds the policy alone; it is read, never written.
+	V1 = "v1_policy_only"
+)
+
+// policyKey is the one section a v1 file holds.
+const policyKey = "policy"
+
+// Meta is what a checkpoint says about the member beside its state.
+type Meta struct {
+	// Step is the number of updates done.
+	Step int64
+	// Performance is the member's last score; NaN where it was never scored.
+	Performance float64
+	Env         EnvInfo
+	// Config is the run's complete configuration as YAML text.
+	Config string
+}
+
+// EnvInfo describes the environment a member was trained on.
+type EnvInfo struct {
+	ID     string     `json:"id"`
+	ObsDim int        `json:"obs_dim"`
+	Action ActionInfo `json:"action"`
+}
+
+// ActionInfo describes an action space.
+type ActionInfo struct {
+	// Type is "discrete" or "continuous".
+	Type string `json:"type"`
+	// N is the number of choices, or the dimension of a continuous action.
+	N int `json:"n"`
+	// Low and High [N] bound a continuous action; empty where discrete.
+	Low  []float32 `json:"low,omitempty"`
+	High []float32 `json:"high,omitempty"`
+}
+
+// EnvOf describes the environment of a spec.
+func EnvOf(s env.Spec) EnvInfo {
+	e := EnvInfo{ID: s.ID, ObsDim: s.ObsDim, Action: ActionInfo{Type: "discrete", N: s.Action.N}}
+	if !s.Action.Discrete {
+		e.Action = ActionInfo{Type: "continuous", N: s.Action.N,
+			Low: slices.Clone(s.Action.Low), High: slices.Clone(s.Action.High)}
+	}
+	return e
+}
+
+// Checkpoint is a member file that has been read and verified.
+type Checkpoint struct {
+	// FormatVersion is [V2] or [V1].
+	FormatVersion string
+	Meta
+	HasOptimizerState bool
+	// Verified says that the file carried checksums and that they hold. A file
+	// written by another program may have none.
+	Verified bool
+	sections []section // in the file's order
+}
+
+// section is one section as the file holds it, tensors by their flat names.
+type section struct {
+	key     string
+	tensors []named
+}
+
+type named struct {
+	name string
+	value
+}
+
+// SectionInfo describes a section of a checkpoint.
+type SectionInfo struct {
+	// Name is the section's key in the file.
+	Name    string
+	Tensors []TensorInfo
+}
+
+// TensorInfo describes a tensor of a checkpoint.
+type TensorInfo struct {
+	Name string
+	// Shape in C order; empty for a scalar.
+	Shape []int
+	// DType is NumPy's name of the element type as stored.
+	DType string
+}
+
+// Sections describes what the checkpoint holds, in the file's order.
+func (c *Checkpoint) Sections() []SectionInfo {
+	infos := make([]SectionInfo, len(c.sections))
+	for i := range c.sections {
+		s := &c.sections[i]
+		infos[i] = SectionInfo{Name: s.key, Tensors: make([]TensorInfo, len(s.tensors))}
+		for j := range s.tensors {
+			t := &s.tensors[j]
+			infos[i].Tensors[j] = TensorInfo{Name: t.name, Shape: append([]int{}, t.shape...), DType: t.dtype.name}
+		}
+	}
+	return infos
+}
+
+// CheckEnv reports whether the checkpoint was made on the environment want. A v1
+// file that does not say passes: its tensors' shapes are checked all the same.
+func (c *Checkpoint) CheckEnv(want EnvInfo) error {
+	have := c.Env
+	if have.ID == "" && c.FormatVersion == V1 {
+		return nil
+	}
+	if have.ID != want.ID {
+		return fmt.Errorf("%w: it was made on environment %q, not on %q", ErrIncompatible, have.ID, want.ID)
+	}
+	for _, f := range []struct {
+		what       string
+		have, want any
+	}{
+		{"obs_dim", have.ObsDim, want.ObsDim},
+		{"action type", have.Action.Type, want.Action.Type},
+		{"action n", have.Action.N, want.Action.N},
+		{"action low", have.Action.Low, want.Action.Low},
+		{"action high", have.Action.High, want.Action.High},
+	} {
+		// Printed floats are equal only where their values are.
+		if h, w := fmt.Sprint(f.have), fmt.Sprint(f.want); h != w {
+			return fmt.Errorf("%w: its environment %q had %s %s; here it is %s", ErrIncompatible, have.ID, f.what, h, w)
+		}
+	}
+	return nil
+}
+
+func (c *Checkpoint) section(key string) *section {
+	for i := range c.sections {
+		if c.sections[i].key == key {
+			return &c.sections[i]
+		}
+	}
+	return nil
+}

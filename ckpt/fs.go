@@ -1,0 +1,129 @@
+package ckpt
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+)
+
+// FS is the file operations that checkpoints need. Tests put one in its place
+// that fails where they say.
+type FS interface {
+	// Create makes or truncates a file for writing.
+	Create(path string) (File, error)
+	ReadFile(path string) ([]byte, error)
+	// MkdirAll makes a folder and its parents; it is no error if it is there.
+	MkdirAll(path string) error
+	// ReadDir lists the names in a folder, sorted.
+	ReadDir(path string) ([]string, error)
+	// Rename replaces a file, or moves a folder to a name that is free.
+	Rename(from, to string) error
+	// RemoveAll removes a file or a folder with all in it, if it is there.
+	RemoveAll(path string) error
+	// SyncDir makes the names in a folder durable.
+	SyncDir(path string) error
+}
+
+// File is a file being written.
+type File interface {
+	io.Writer
+	// Sync makes the content durable.
+	Sync() error
+	Close() error
+}
+
+// OS is the operating system's file system.
+var OS FS = osFS{}
+
+type osFS struct{}
+
+func (osFS) Create(path string) (File, error) {
+	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+}
+func (osFS) ReadFile(path string) ([]byte, error) { return os.ReadFile(path) }
+func (osFS) MkdirAll(path string) error           { return os.MkdirAll(path, 0o755) }
+func (osFS) Rename(from, to string) error         { return os.Rename(from, to) }
+func (osFS) RemoveAll(path string) error          { return os.RemoveAll(path) }
+
+func (osFS) ReadDir(path string) ([]string, error) {
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, len(entries))
+	for i, e := range entries {
+		names[i] = e.Name()
+	}
+	return names, nil
+}
+
+func (osFS) SyncDir(path string) error {
+	d, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	if err := d.Sync(); err != nil {
+		d.Close()
+		return err
+	}
+	return d.Close()
+}
+
+// tmpPrefix marks what is not complete. Readers pass over such names.
+const tmpPrefix = ".tmp-"
+
+// WriteFile replaces the file at path by data, whole or not at all: it writes
+// under a temporary name in the same folder, makes that durable and renames it.
+// Where it fails before the rename, the old file is intact; where making the
+// rename durable fails, the new file is complete but may be gone after a crash.
+func WriteFile(fsys FS, path string, data []byte) error {
+	dir, name := filepath.Split(path)
+	dir = filepath.Clean(dir)
+	tmp := filepath.Join(dir, tmpPrefix+name)
+	err := writeDurable(fsys, tmp, data)
+	if err == nil {
+		err = fsys.Rename(tmp, path)
+	}
+	if err != nil {
+		// The error that counts is the first; a leftover is overwritten later.
+		_ = fsys.RemoveAll(tmp)
+		return fmt.Errorf("ckpt: write %s: %w", path, err)
+	}
+	if err := fsys.SyncDir(dir); err != nil {
+		return fmt.Errorf("ckpt: write %s: make its name durable: %w", path, err)
+	}
+	return nil
+}
+
+// writeDurable writes a file and syncs it.
+func writeDurable(fsys FS, path string, data []byte) error {
+	f, err := fsys.Create(path)
+	if err != nil {
+		return err
+	}
+	n, err := f.Write(data)
+	if err == nil && n < len(data) {
+		err = io.ErrShortWrite
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// ReadFile reads and verifies the member file at path.
+func ReadFile(fsys FS, path string) (*Checkpoint, error) {
+	data, err := fsys.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("ckpt: read: %w", err)
+	}
+	c, err := decode(data)
+	if err != nil {
+		return nil, fmt.Errorf("ckpt: read %s: %w", path, err)
+	}
+	return c, nil
+}

@@ -1,0 +1,131 @@
+package ckpt
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"math"
+
+	"brood/tensor"
+)
+
+// runVersion is the format of run.ckpt.
+const runVersion = "run_v1"
+
+// RunState is what a run must remember beside its members.
+type RunState struct {
+	// EnvSteps is the number of environment steps of the whole population.
+	EnvSteps int64
+	// Seconds is the time trained so far, over all starts of the run.
+	Seconds float64
+	// Exploits is the number of exploits so far.
+	Exploits int64
+	// Config is the run's complete configuration as YAML text.
+	Config string
+	// Scheduler is the scheduler's state, in a form of its own.
+	Scheduler []byte
+	// Digest is [tensor.Digest] of all members.
+	Digest [sha256.Size]byte
+}
+
+// encodeRun writes run.ckpt: the run's state and the SHA-256 of each member
+// file, so that files of another set are told from those of this one.
+func encodeRun(s *Set) ([]byte, error) {
+	w := newWriter(4096 + len(s.Run.Config) + len(s.Run.Scheduler) + 40*len(s.Members))
+	w.mapLen(10)
+	w.str(keyVersion)
+	w.str(runVersion)
+	w.str("update")
+	w.int(s.Update)
+	w.str("env_steps")
+	w.int(s.Run.EnvSteps)
+	w.str("seconds")
+	w.float64(s.Run.Seconds)
+	w.str("exploits")
+	w.int(s.Run.Exploits)
+	w.str(keyConfig)
+	w.str(s.Run.Config)
+	w.str("scheduler")
+	w.bin(s.Run.Scheduler)
+	w.str("digest")
+	w.bin(s.Run.Digest[:])
+	w.str("members")
+	w.arrayLen(len(s.Members))
+	for _, m := range s.Members {
+		sum := sha256.Sum256(m)
+		w.bin(sum[:])
+	}
+	return w.finish()
+}
+
+// decodeRun reads run.ckpt; the sums are those of the member files.
+func decodeRun(data []byte) (s *Set, sums [][sha256.Size]byte, err error) {
+	s = &Set{}
+	r := newReader(data, 0, "the file")
+	err = r.exactly(map[string]func(*reader) error{
+		keyVersion: func(r *reader) error {
+			v, err := r.str()
+			if err == nil && v != runVersion {
+				err = fmt.Errorf("%w: %s is %.80q, not %q", ErrVersion, keyVersion, v, runVersion)
+			}
+			return err
+		},
+		"update":    func(r *reader) (err error) { s.Update, err = r.int(0); return },
+		"env_steps": func(r *reader) (err error) { s.Run.EnvSteps, err = r.int(0); return },
+		"seconds":   func(r *reader) (err error) { s.Run.Seconds, err = r.float(); return },
+		"exploits":  func(r *reader) (err error) { s.Run.Exploits, err = r.int(0); return },
+		keyConfig:   func(r *reader) (err error) { s.Run.Config, err = r.str(); return },
+		"scheduler": func(r *reader) (err error) { s.Run.Scheduler, err = r.bin(); return },
+		"digest":    func(r *reader) (err error) { s.Run.Digest, err = r.sum(); return },
+		"members":   func(r *reader) (err error) { sums, err = r.sums(); return },
+		"sha256":    func(r *reader) error { return checkSum(r, data) },
+	})
+	if err == nil {
+		err = r.end()
+	}
+	return s, sums, err
+}
+
+func (r *reader) sum() (sum [sha256.Size]byte, err error) {
+	b, err := r.bin()
+	if err == nil && len(b) != len(sum) {
+		err = r.errorf("a SHA-256 has %d bytes, not %d", len(sum), len(b))
+	}
+	copy(sum[:], b)
+	return sum, err
+}
+
+func (r *reader) sums() ([][sha256.Size]byte, error) {
+	n, err := r.arrayLen()
+	if err != nil {
+		return nil, err
+	}
+	var list [][sha256.Size]byte
+	for range n {
+		sum, err := r.sum()
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, sum)
+	}
+	return list, nil
+}
+
+// CheckDigest reports whether the members, restored from the set, are in the
+// state in which they were checkpointed.
+func (s *Set) CheckDigest(members ...tensor.Member) error {
+	if have := tensor.Digest(members...); have != s.Run.Digest {
+		return fmt.Errorf("ckpt: %w: the digest of the %d restored members is %x, the run's was %x",
+			ErrDamaged, len(members), have, s.Run.Digest)
+	}
+	return nil
+}
+
+func (r *RunState) validate() error {
+	if r.Digest == [sha256.Size]byte{} {
+		return fmt.Errorf("the run's digest is not set")
+	}
+	if r.EnvSteps < 0 || r.Exploits < 0 || r.Seconds < 0 || math.IsNaN(r.Seconds) {
+		return fmt.Errorf("env_steps %d, exploits %d and seconds %v must not be negative", r.EnvSteps, r.Exploits, r.Seconds)
+	}
+	return nil
+}

@@ -1,0 +1,140 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"brood/presets"
+	"brood/train"
+
+	"github.com/spf13/cobra"
+)
+
+// runFlags are what train and resume share.
+type runFlags struct {
+	set         []string
+	json, quiet bool
+}
+
+func (f *runFlags) register(cmd *cobra.Command) {
+	cmd.Flags().StringArrayVar(&f.set, "set", nil, "override a configuration key: `KEY=VALUE`, such as ppo.gamma=0.9 (repeatable)")
+	cmd.Flags().BoolVar(&f.json, "json", false, "print the summary as one JSON object")
+	cmd.Flags().BoolVar(&f.quiet, "quiet", false, "show no progress")
+}
+
+func newTrain() *cobra.Command {
+	var f runFlags
+	var out, device string
+	var seed uint64
+	cmd := &cobra.Command{
+		Use:   "train [PRESET|CONFIG.yaml]",
+		Short: "Train a population",
+		Long: "Train a population by a preset (" + strings.Join(presets.Names(), ", ") + ") or a configuration file.\n" +
+			"Without an argument: " + presets.Default + ".",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 1 {
+				return usage("brood train takes one preset or configuration, got %d: %s", len(args), strings.Join(args, " "))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			settings, err := train.ParseSettings(f.set)
+			if err != nil {
+				return err
+			}
+			if cmd.Flags().Changed("device") {
+				settings = append(settings, train.Setting{Origin: "--device " + device, Key: "run.device", Value: device})
+			}
+			if cmd.Flags().Changed("seed") {
+				settings = append(settings, train.Setting{Origin: fmt.Sprintf("--seed %d", seed), Key: "run.seed", Value: strconv.FormatUint(seed, 10)})
+			}
+			name, cfg, err := loadConfig(args, settings)
+			if err != nil {
+				return err
+			}
+			if out == "" {
+				out = defaultFolder(name, cfg.Run.Seed, time.Now())
+			}
+			return runTraining(cmd, &f, out, func(o train.Options) (*train.Run, error) { return train.New(cfg, o) })
+		},
+	}
+	f.register(cmd)
+	cmd.Flags().StringVar(&out, "out", "", "run `folder`, which must be new or empty (default runs/NAME-TIME-seedN)")
+	cmd.Flags().StringVar(&device, "device", train.DeviceAuto, "auto, cpu, cuda or cuda:N; stands for run.device")
+	cmd.Flags().Uint64Var(&seed, "seed", 1, "seed of everything that is drawn; stands for run.seed")
+	return cmd
+}
+
+// loadConfig finds the configuration that the arguments mean, and a name for it.
+func loadConfig(args []string, settings []train.Setting) (string, train.Config, error) {
+	name := presets.Default
+	if len(args) == 1 {
+		name = args[0]
+	}
+	if preset, ok := presets.Find(name); ok {
+		text, err := preset.YAML()
+		if err != nil {
+			return "", train.Config{}, err
+		}
+		cfg, err := train.Load("preset "+name, text, settings)
+		return name, cfg, err
+	}
+	text, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", train.Config{}, usage("%s is neither a preset (%s) nor a file", name, strings.Join(presets.Names(), ", "))
+	}
+	if err != nil {
+		return "", train.Config{}, usage("the configuration: %v", err)
+	}
+	cfg, err := train.Load(name, text, settings)
+	return strings.TrimSuffix(filepath.Base(name), filepath.Ext(name)), cfg, err
+}
+
+// defaultFolder is a new folder for each run; two that start within one second
+// get different ones.
+func defaultFolder(name string, seed uint64, now time.Time) string {
+	base := filepath.Join("runs", fmt.Sprintf("%s-%s-seed%d", name, now.Format("20060102-150405"), seed))
+	folder := base
+	for i := 2; train.CheckNewFolder(folder) != nil && i < 100; i++ {
+		folder = fmt.Sprintf("%s-%d", base, i)
+	}
+	return folder
+}
+
+// runTraining makes a run, trains it until it is done or interrupted, and prints
+// what came out.
+func runTraining(cmd *cobra.Command, f *runFlags, dir string, start func(train.Options) (*train.Run, error)) error {
+	ctx, stop := untilInterrupted(cmd.Context())
+	defer stop()
+	screen := newProgress(os.Stderr, f.quiet)
+	run, err := start(train.Options{Dir: dir, Warn: screen.warn, Progress: screen.update})
+	if err != nil {
+		return err
+	}
+	defer run.Close()
+	screen.start(dir, run)
+	summary, err := run.Train(ctx)
+	screen.finish()
+	if err != nil {
+		return err
+	}
+	if f.json {
+		err = printJSON(cmd.OutOrStdout(), summary)
+	} else {
+		printSummary(cmd.OutOrStdout(), summary)
+	}
+	if err != nil {
+		return err
+	}
+	if summary.Stopped != nil {
+		fmt.Fprintf(os.Stderr, "stopped at update %d; to go on: brood resume %s\n", summary.Updates, dir)
+		return errInterrupted
+	}
+	return run.Close()
+}

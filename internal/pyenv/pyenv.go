@@ -1,0 +1,117 @@
+// Package pyenv runs Python in tests, for comparisons with Gymnasium, NumPy and
+// msgpack-numpy themselves. `make venv` makes the virtual environment it uses.
+package pyenv
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"brood/internal/golden"
+)
+
+// The environment variables that this package reads.
+const (
+	// PythonVariable names the interpreter to use in place of .venv/bin/python.
+	PythonVariable = "BROOD_PYTHON"
+	// RequireVariable, set to 1, makes a test fail that would be skipped because
+	// something is missing on the machine.
+	RequireVariable = "BROOD_REQUIRE_ALL"
+)
+
+// timeout ends a script that hangs; the longest one runs for a few seconds.
+const timeout = 5 * time.Minute
+
+// modules must be importable.
+var modules = []string{"gymnasium", "msgpack", "msgpack_numpy", "numpy"}
+
+// Missing skips the test because something it needs is not on this machine, or
+// fails it where BROOD_REQUIRE_ALL=1.
+func Missing(t testing.TB, format string, args ...any) {
+	t.Helper()
+	reason := fmt.Sprintf(format, args...)
+	if os.Getenv(RequireVariable) == "1" {
+		t.Fatalf("%s=1, but %s", RequireVariable, reason)
+	}
+	t.Skip(reason)
+}
+
+// Interpreter returns the path of the Python interpreter of the tests' virtual
+// environment: BROOD_PYTHON, or .venv/bin/python in the module root. Where it is
+// absent or lacks a package, see [Missing].
+func Interpreter(t testing.TB) string {
+	t.Helper()
+	python := os.Getenv(PythonVariable)
+	if python == "" {
+		python = filepath.Join(golden.ModuleRoot(t), ".venv", "bin", "python")
+	}
+	if err := usable(python); err != nil {
+		Missing(t, "the Python of the tests is not usable: %v (`make venv` makes one, %s names another)", err, PythonVariable)
+	}
+	return python
+}
+
+// probed remembers the result for each interpreter: importing takes a second.
+var probed struct {
+	sync.Mutex
+	results map[string]error
+}
+
+func usable(python string) error {
+	probed.Lock()
+	defer probed.Unlock()
+	if err, ok := probed.results[python]; ok {
+		return err
+	}
+	err := probe(python)
+	if probed.results == nil {
+		probed.results = map[string]error{}
+	}
+	probed.results[python] = err
+	return err
+}
+
+func probe(python string) error {
+	if _, err := exec.LookPath(python); err != nil {
+		return fmt.Errorf("no interpreter: %w", err)
+	}
+	_, err := run(python, "import "+strings.Join(modules, ", "), nil)
+	return err
+}
+
+// Run runs a Python script with stdin as its standard input and returns its
+// standard output. The test fails, with the script's standard error, where the
+// script does; where there is no Python see [Interpreter].
+func Run(t testing.TB, script string, stdin []byte) []byte {
+	t.Helper()
+	out, err := run(Interpreter(t), script, stdin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func run(python, script string, stdin []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	// -I: neither the user's site-packages nor PYTHONPATH change what is tested.
+	cmd := exec.CommandContext(ctx, python, "-I", "-c", script)
+	cmd.Stdin = bytes.NewReader(stdin)
+	var stdout, stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		if ctx.Err() != nil {
+			err = errors.Join(err, fmt.Errorf("ended after %v", timeout))
+		}
+		return nil, fmt.Errorf("%s: %w\n%s", python, err, bytes.TrimSpace(stderr.Bytes()))
+	}
+	return stdout.Bytes(), nil
+}

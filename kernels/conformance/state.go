@@ -1,0 +1,248 @@
+package conformance
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"brood/kernels"
+	"brood/tensor"
+)
+
+// madeUp is a section for each rule, to show that whatever is in the layout is
+// treated by its rule.
+func madeUp() []tensor.Section {
+	x := func(name string) []tensor.Spec {
+		return []tensor.Spec{{Name: name, Shape: []int{3, 5}}, {Name: name + "/count", DType: tensor.Int64}}
+	}
+	return []tensor.Section{
+		{Name: "made_up_copy", Key: "made_up", Exploit: tensor.Copy, Tensors: x("x")},
+		{Name: "made_up_keep", Exploit: tensor.Keep, Tensors: x("x")},
+		{Name: "made_up_clear", Exploit: tensor.Clear, Tensors: x("x")},
+		{Name: "made_up_strategy", Exploit: tensor.ByStrategy, Tensors: x("exp_avg")},
+	}
+}
+
+// scramble fills every tensor with numbers of its own, padding excepted.
+func scramble(m tensor.Member, seed uint64) {
+	random := rand.New(rand.NewPCG(seed, 2))
+	for _, s := range m.Layout().Sections() {
+		for i := range s.Tensors {
+			name := s.Tensors[i].Name
+			switch s.Tensors[i].DType {
+			case tensor.Float32:
+				fill(m.Float32(s.Name, name), func() float32 { return 0.01 + random.Float32() })
+			case tensor.Float64:
+				fill(m.Float64(s.Name, name), func() float64 { return 1 + random.Float64() })
+			case tensor.Int64:
+				fill(m.Int64(s.Name, name), func() int64 { return 1 + random.Int64N(90) })
+			case tensor.Uint64:
+				fill(m.Uint64(s.Name, name), random.Uint64)
+			}
+		}
+	}
+}
+
+func fill[E any](x []E, f func() E) {
+	for i := range x {
+		x[i] = f()
+	}
+}
+
+// exploited is what an exploit of member by source must give, written from the
+// sections' rules and nothing else.
+func exploited(member, source tensor.Member, strategy kernels.Strategy, h kernels.Hyperparameters) tensor.Member {
+	want := member.Clone()
+	for _, s := range want.Layout().Sections() {
+		copies := s.Exploit == tensor.Copy || s.Exploit == tensor.ByStrategy && strategy == kernels.StrategyCopy
+		for i := range s.Tensors {
+			name := s.Tensors[i].Name
+			switch {
+			case s.Exploit == tensor.Keep:
+			case copies:
+				copy(want.Raw(s.Name, name), source.Raw(s.Name, name))
+			default:
+				clear(want.Raw(s.Name, name))
+			}
+		}
+	}
+	setHyperparameters(want, h)
+	return want
+}
+
+func setHyperparameters(m tensor.Member, h kernels.Hyperparameters) {
+	for i := range kernels.NumHyperparameters {
+		m.Float32(kernels.SectionHyperparameters, i.String())[0] = h[i]
+	}
+}
+
+// exploit checks every section of every member after exploits whose sources are
+// themselves overwritten.
+func exploit(t *testing.T, newEngine Factory) {
+	for name, pairs := range map[string][][2]int{ // member, source
+		"one":             {{3, 1}},
+		"one source":      {{0, 2}, {4, 2}, {1, 2}},
+		"swap":            {{1, 3}, {3, 1}},
+		"cycle of three":  {{0, 1}, {1, 2}, {2, 0}},
+		"chain":           {{4, 3}, {3, 2}, {2, 0}},
+		"chain backwards": {{2, 0}, {3, 2}, {4, 3}},
+		"none":            nil,
+	} {
+		for _, strategy := range []kernels.Strategy{kernels.StrategyReset, kernels.StrategyCopy} {
+			t.Run(fmt.Sprintf("%s/%s", name, strategy), func(t *testing.T) {
+				exploitPairs(t, newEngine, pairs, strategy)
+			})
+		}
+	}
+}
+
+func exploitPairs(t *testing.T, newEngine Factory, pairs [][2]int, strategy kernels.Strategy) {
+	c := config()
+	c.Population, c.Sections = 5, madeUp()
+	e := engine(t, newEngine, c)
+	for i := range c.Population {
+		m := snapshot(t, e, i)
+		scramble(m, uint64(i))
+		check(t, e.Restore(i, m))
+	}
+	before := population(t, e)
+	want := population(t, e)
+	var list []kernels.Exploit
+	for i, p := range pairs {
+		h := hyperparameters()
+		h[kernels.LearningRate] *= float32(2 + i)
+		list = append(list, kernels.Exploit{Member: p[0], Source: p[1], Strategy: strategy, Hyperparameters: h})
+		want[p[0]] = exploited(before[p[0]], before[p[1]], strategy, h)
+	}
+	check(t, e.Exploit(list))
+	for i, got := range population(t, e) {
+		sameBits(t, fmt.Sprintf("member %d", i), got, want[i])
+	}
+}
+
+// exploitThenUpdates: no memory of the member's own past, in whatever place,
+// survives an exploit.
+func exploitThenUpdates(t *testing.T, newEngine Factory) {
+	for _, strategy := range []kernels.Strategy{kernels.StrategyReset, kernels.StrategyCopy} {
+		t.Run(string(strategy), func(t *testing.T) {
+			e := engine(t, newEngine, config())
+			iterate(t, e, 2)
+			h := hyperparameters()
+			h[kernels.LearningRate], h[kernels.Gamma] = 3e-3, 0.9
+			want := exploited(snapshot(t, e, 1), snapshot(t, e, 0), strategy, h)
+			check(t, e.Exploit([]kernels.Exploit{{Member: 1, Source: 0, Strategy: strategy, Hyperparameters: h}}))
+
+			fresh := engine(t, newEngine, config())
+			check(t, fresh.Restore(1, want))
+			check(t, fresh.SetHyperparameters(1, h))
+			for n := range 3 {
+				sameBits(t, fmt.Sprintf("after %d updates", n), snapshot(t, e, 1), snapshot(t, fresh, 1))
+				iterate(t, e, 1)
+				iterate(t, fresh, 1)
+			}
+		})
+	}
+}
+
+func snapshotRestore(t *testing.T, newEngine Factory) {
+	e := engine(t, newEngine, config())
+	iterate(t, e, 2)
+	kept := population(t, e)
+	iterate(t, e, 2)
+	want := population(t, e)
+
+	other := config()
+	other.Seed = 999
+	into := engine(t, newEngine, other)
+	iterate(t, into, 1)
+	for i, m := range kept {
+		check(t, into.Restore(i, m))
+		sameBits(t, fmt.Sprintf("member %d restored", i), snapshot(t, into, i), m)
+	}
+	iterate(t, into, 2)
+	for i, got := range population(t, into) {
+		sameBits(t, fmt.Sprintf("member %d two updates later", i), got, want[i])
+	}
+}
+
+func determinism(t *testing.T, newEngine Factory) {
+	run := func(change func(*kernels.Config)) string {
+		c := config()
+		change(c)
+		e := engine(t, newEngine, c)
+		iterate(t, e, 3)
+		return digest(population(t, e)...)
+	}
+	want := run(func(*kernels.Config) {})
+	for _, threads := range []int{0, 1, 2, 5} {
+		if got := run(func(c *kernels.Config) { c.Threads = threads }); got != want {
+			t.Errorf("the same seed gives the digest %s with %d threads, %s before", got, threads, want)
+		}
+	}
+	if got := run(func(c *kernels.Config) { c.Seed++ }); got == want {
+		t.Errorf("another seed gives the same digest %s", got)
+	}
+}
+
+// madeUpSection: a section that no engine has heard of is kept by updates,
+// snapshots, restores and digests; [exploit] covers its rules.
+func madeUpSection(t *testing.T, newEngine Factory) {
+	c := config()
+	c.Sections = madeUp()
+	e := engine(t, newEngine, c)
+	m := snapshot(t, e, 1)
+	bare := digest(m)
+	for _, s := range c.Sections {
+		x := m.Float32(s.Name, s.Tensors[0].Name)
+		fill(x, func() float32 { return 1.5 })
+		if d := digest(m); d == bare {
+			t.Errorf("the digest does not cover %s", s.Name)
+		}
+		bare = digest(m)
+	}
+	check(t, e.Restore(1, m))
+	iterate(t, e, 1)
+	after := snapshot(t, e, 1)
+	for _, s := range c.Sections {
+		name := s.Tensors[0].Name
+		if string(after.Raw(s.Name, name)) != string(m.Raw(s.Name, name)) {
+			t.Errorf("%s did not survive a restore, an update and a snapshot", s.Name)
+		}
+		after.Reset(s.Name)
+		if x := after.Float32(s.Name, name); x[0] != 0 || x[len(x)-1] != 0 {
+			t.Errorf("%s is %v after a reset", s.Name, x)
+		}
+	}
+}
+
+// nan: a diverged member stays one, harms no other and stops nothing.
+func nan(t *testing.T, newEngine Factory) {
+	for _, isContinuous := range []bool{false, true} {
+		t.Run(fmt.Sprintf("continuous=%v", isContinuous), func(t *testing.T) {
+			c := config()
+			c.Env = chase(isContinuous)
+			healthy, e := engine(t, newEngine, c), engine(t, newEngine, c)
+			m := snapshot(t, e, 1)
+			for _, s := range m.Layout().Section(kernels.SectionPolicy).Tensors {
+				fill(m.Float32(kernels.SectionPolicy, s.Name), func() float32 { return float32(math.NaN()) })
+			}
+			check(t, e.Restore(1, m))
+			stats := iterate(t, e, 3)
+			if !isNaN(stats[1].PolicyLoss) {
+				t.Errorf("the policy loss of NaN weights is %v", stats[1].PolicyLoss)
+			}
+			e.Score(1)
+			returns, lengths := [][]float64{{0, 0}}, [][]int{{0, 0}}
+			check(t, e.Evaluate(kernels.Evaluation{Members: []int{1}, Episodes: 2}, returns, lengths))
+			iterate(t, healthy, 3)
+			for _, i := range []int{0, 2} {
+				sameBits(t, fmt.Sprintf("member %d beside a diverged one", i), snapshot(t, e, i), snapshot(t, healthy, i))
+			}
+			check(t, e.Exploit([]kernels.Exploit{{Member: 1, Source: 0, Strategy: kernels.StrategyReset, Hyperparameters: c.Hyperparameters}}))
+			if x := snapshot(t, e, 1).Floats(kernels.SectionPolicy); isNaN(x[0]) {
+				t.Error("an exploit left the diverged weights")
+			}
+		})
+	}
+}

@@ -1,0 +1,114 @@
+package cpu_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"brood/env"
+	"brood/internal/golden"
+	"brood/kernels"
+	"brood/kernels/conformance"
+	"brood/kernels/cpu"
+	"brood/kernels/cpu/simd"
+	"brood/tensor"
+)
+
+// withPath makes engines on one set of inner loops and a number of threads.
+func withPath(p *simd.Path, threads int) func(*kernels.Config) (kernels.Engine, error) {
+	return func(c *kernels.Config) (kernels.Engine, error) {
+		d := *c
+		d.Threads = threads
+		return cpu.NewWithPath(&d, p)
+	}
+}
+
+// TestGoldenConformance runs the suite on every path this machine has.
+func TestGoldenConformance(t *testing.T) {
+	for i, p := range simd.Paths() {
+		t.Run(p.Name, func(t *testing.T) { conformance.Run(t, withPath(p, 1+i%3)) })
+	}
+}
+
+// cartpole is a workload whose minibatches have several chunks and whose
+// environments several slices, so that threads have something to share.
+func cartpole(t *testing.T, population int) *kernels.Config {
+	v, err := env.Make("CartPole-v1")
+	require.NoError(t, err)
+	return &kernels.Config{Population: population, Seed: 7, Env: v, Environments: 48, Steps: 64,
+		Hidden: []int{33, 17}, Activation: kernels.Tanh, Critic: kernels.Critic{Type: kernels.ScalarCritic},
+		Epochs: 2, Minibatches: 2, NormalizeAdvantage: true, NormalizeObservations: true, NormalizeRewards: true,
+		LearningRateSchedule: kernels.Constant, TotalUpdates: 10,
+		VGS: kernels.VGS{Enabled: true, Beta: 0.99, Warmup: 2, Eps: 1e-8, Percentile: 0.9},
+		Hyperparameters: kernels.Hyperparameters{kernels.LearningRate: 1e-3, kernels.Gamma: 0.99, kernels.GAELambda: 0.95,
+			kernels.ClipRange: 0.2, kernels.EntropyCoef: 0.01, kernels.ValueCoef: 0.5, kernels.MaxGradNorm: 0.5,
+			kernels.AdamBeta1: 0.9, kernels.AdamBeta2: 0.999, kernels.AdamEps: 1e-5, kernels.VGSAlpha: 0.1, kernels.KLTarget: 0.01},
+	}
+}
+
+func digest(t *testing.T, e kernels.Engine) [32]byte {
+	members := make([]tensor.Member, e.Config().Population)
+	for i := range members {
+		members[i] = tensor.NewMember(e.Layout())
+		require.NoError(t, e.Snapshot(i, members[i]))
+	}
+	return tensor.Digest(members...)
+}
+
+func TestThreadsDoNotChangeBits(t *testing.T) {
+	for _, p := range simd.Paths() {
+		for _, population := range []int{1, 3, 8} {
+			var want [32]byte
+			for i, threads := range []int{1, 2, 5} {
+				e, err := withPath(p, threads)(cartpole(t, population))
+				require.NoError(t, err)
+				stats := make([]kernels.Stats, population)
+				for range 3 {
+					require.NoError(t, e.Iterate(stats))
+				}
+				got := digest(t, e)
+				if i == 0 {
+					want = got
+				}
+				require.Equal(t, want, got, "%s, population %d, %d threads", p.Name, population, threads)
+				require.NoError(t, e.Close())
+			}
+		}
+	}
+}
+
+func TestIterateDoesNotAllocate(t *testing.T) {
+	for _, population := range []int{1, 3} {
+		e, err := withPath(simd.Paths()[0], 2)(cartpole(t, population))
+		require.NoError(t, err)
+		defer e.Close()
+		stats := make([]kernels.Stats, population)
+		require.NoError(t, e.Iterate(stats))
+		require.Zero(t, testing.AllocsPerRun(5, func() {
+			if err := e.Iterate(stats); err != nil {
+				t.Error(err)
+			}
+		}))
+	}
+}
+
+// The SIMD steps of native environments play the same goldens as their Go code.
+func TestGoldenEnvironmentSteps(t *testing.T) {
+	for _, p := range simd.Paths() {
+		for id, step := range p.Steps {
+			for _, file := range golden.Files(t, "env") {
+				if !strings.HasPrefix(filepath.Base(file), id+".") {
+					continue
+				}
+				t.Run(fmt.Sprintf("%s/%s", p.Name, id), func(t *testing.T) {
+					v, err := env.Make(id)
+					require.NoError(t, err)
+					golden.CheckEnvStep(t, file, step, func(b *env.Batch, obs []float32, ld int) { v.Observe(b, obs, ld) })
+				})
+			}
+		}
+	}
+}

@@ -1,0 +1,142 @@
+package pbt
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+)
+
+// fieldErrors gathers every wrong field, so that a user mends all at once.
+type fieldErrors []error
+
+func (e *fieldErrors) require(ok bool, path string, value any, valid string) {
+	if !ok {
+		*e = append(*e, &FieldError{Path: "pbt." + path, Value: value, Valid: "must be " + valid})
+	}
+}
+
+// oneOf requires one of the names. later are known but not available yet.
+func oneOf[T ~string](e *fieldErrors, path string, value T, later []string, names ...T) {
+	words := make([]string, len(names))
+	for i, n := range names {
+		words[i] = string(n)
+	}
+	valid := strings.Join(words, " or ")
+	if slices.Contains(later, string(value)) {
+		valid += fmt.Sprintf(" (%s is not available in this version)", string(value))
+	}
+	e.require(slices.Contains(names, value), path, string(value), valid)
+}
+
+var (
+	laterExploitMethods = []string{"t_test"}
+	laterStrategies     = []string{"momentum", "velocity", "adaptive", "stale"}
+)
+
+// Validate returns nil or every wrong field as a [*FieldError], joined by
+// errors.Join.
+func (c *Config) Validate() error {
+	var e fieldErrors
+	e.require(c.PopulationSize >= 1 && c.PopulationSize <= MaxPopulation, "population_size", c.PopulationSize,
+		fmt.Sprintf("1 to %d", MaxPopulation))
+	e.require(c.PerturbationInterval >= 1, "perturbation_interval", c.PerturbationInterval, "a number of updates, at least 1")
+	oneOf(&e, "exploit_method", c.ExploitMethod, laterExploitMethods, Truncation, BinaryTournament)
+	oneOf(&e, "explore_method", c.ExploreMethod, nil, Perturb, Resample, Both)
+	// Written so that NaN, which compares false, is refused.
+	e.require(c.TruncationRatio > 0 && c.TruncationRatio <= 0.5, "truncation_ratio", c.TruncationRatio, "above 0, at most 0.5")
+	oneOf(&e, "metric_mode", c.MetricMode, nil, Max, Min)
+	oneOf(&e, "metric_name", c.MetricName, nil, TrainReturn, EvalReturn)
+	e.require(c.EvalEpisodes >= 1, "eval_episodes", c.EvalEpisodes, "at least 1")
+	e.require(c.ReadyPercentage > 0 && c.ReadyPercentage <= 1, "ready_percentage", c.ReadyPercentage,
+		"a fraction of the members above 0, at most 1")
+	e.require(c.BurnIn >= 0, "burn_in", c.BurnIn, "a number of updates, at least 0")
+	oneOf(&e, "optimizer_exploit_strategy", c.OptimizerExploitStrategy, laterStrategies, ResetOptimizer, CopyOptimizer)
+	e.require(!c.OptimizerLRScaling, "optimizer_lr_scaling", c.OptimizerLRScaling,
+		"false (scaling with the learning rate is not available in this version)")
+
+	first := make(map[string]int, len(c.Hyperparameters))
+	for i := range c.Hyperparameters {
+		h := &c.Hyperparameters[i]
+		path := fmt.Sprintf("hyperparameters[%d]", i)
+		h.validate(&e, path)
+		if j, dup := first[h.Name]; dup && h.Name != "" {
+			e.require(false, path+".name", h.Name, fmt.Sprintf("a name of its own (hyperparameters[%d] has this one)", j))
+		} else {
+			first[h.Name] = i
+		}
+	}
+	return errors.Join(e...)
+}
+
+func (h *Hyperparameter) validate(e *fieldErrors, path string) {
+	e.require(h.Name != "", path+".name", nil, "the name of a hyperparameter")
+	hasRange := h.Min != nil || h.Max != nil
+	switch {
+	case hasRange && h.Values != nil:
+		e.require(false, path+".values", h.Values, "left out where min or max is given")
+	case hasRange:
+		h.validateRange(e, path)
+	case h.Values != nil:
+		h.validateValues(e, path)
+	default:
+		e.require(false, path, nil, "a range (min and max) or a list (values)")
+	}
+	if p := h.ResampleProbability; p != nil {
+		e.require(*p >= 0 && *p <= 1, path+".resample_probability", *p, "0 to 1")
+	}
+}
+
+func (h *Hyperparameter) validateRange(e *fieldErrors, path string) {
+	f := h.PerturbationFactor
+	e.require(f == 0 || f > 1 && !math.IsInf(f, 1), path+".perturbation_factor", f,
+		fmt.Sprintf("a finite number above 1 (or 0 for the default, %g)", DefaultPerturbationFactor))
+	bounds := true
+	for _, b := range []struct {
+		name  string
+		value *float64
+	}{{"min", h.Min}, {"max", h.Max}} {
+		p := path + "." + b.name
+		if b.value == nil {
+			e.require(false, p, nil, "a finite number (a range needs min and max)")
+			bounds = false
+		} else if !finite(*b.value) {
+			e.require(false, p, *b.value, "a finite number")
+			bounds = false
+		}
+	}
+	if h.Min != nil && h.LogScale {
+		e.require(*h.Min > 0, path+".min", *h.Min, "above 0 with log_scale")
+	}
+	if bounds {
+		e.require(*h.Min < *h.Max, path+".min", *h.Min, fmt.Sprintf("below max, which is %g", *h.Max))
+	}
+}
+
+func (h *Hyperparameter) validateValues(e *fieldErrors, path string) {
+	e.require(len(h.Values) >= 2, path+".values", h.Values, "at least two values")
+	for i, v := range h.Values {
+		p := fmt.Sprintf("%s.values[%d]", path, i)
+		e.require(finite(v), p, v, "a finite number")
+		// A repeated value would make a step along the list ambiguous.
+		e.require(!slices.Contains(h.Values[:i], v), p, v, "a value that is not in the list yet")
+	}
+	e.require(!h.LogScale, path+".log_scale", h.LogScale, "false with values (it is the scale of a range)")
+	e.require(h.PerturbationFactor == 0, path+".perturbation_factor", h.PerturbationFactor,
+		"left out with values (perturb takes one step along them)")
+}
+
+// ValidateNames returns nil, or a [*FieldError] for each hyperparameter that the
+// learner does not know, joined by errors.Join.
+func (c *Config) ValidateNames(known []string) error {
+	var e fieldErrors
+	for i := range c.Hyperparameters {
+		if name := c.Hyperparameters[i].Name; !slices.Contains(known, name) {
+			e.require(false, fmt.Sprintf("hyperparameters[%d].name", i), name, "one of "+strings.Join(known, ", "))
+		}
+	}
+	return errors.Join(e...)
+}
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }

@@ -1,0 +1,92 @@
+package train
+
+import (
+	"fmt"
+	"os"
+	"time"
+)
+
+const (
+	// flushBytes bounds what a reader of the file has to wait for.
+	flushBytes = 256 << 10
+	// flushInterval lets `tail -f` follow a slow run.
+	flushInterval = time.Second
+	// maxUnwritten is where a disk that stays full ends the run.
+	maxUnwritten = 64 << 20
+)
+
+// appendLog is a file that only grows, such as metrics.jsonl. Lines wait in
+// memory while the disk refuses them, and are written at a fixed offset, so that
+// a write that failed half-way is simply repeated.
+type appendLog struct {
+	file *os.File
+	// buf holds what is not written yet; its memory is reused.
+	buf []byte
+	// written is the size of the file that is good.
+	written int64
+	last    time.Time
+}
+
+// openLog opens the file and cuts it to size bytes, the point that a checkpoint
+// recorded: what an interrupted run wrote after it will be written again. It
+// returns how many bytes were missing.
+func openLog(path string, size int64) (*appendLog, int64, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		f.Close()
+		return nil, 0, err
+	}
+	missing := max(size-info.Size(), 0)
+	size -= missing
+	if err := f.Truncate(size); err != nil {
+		f.Close()
+		return nil, 0, err
+	}
+	return &appendLog{file: f, written: size, last: time.Now()}, missing, nil
+}
+
+// end is the offset of the next line.
+func (l *appendLog) end() int64 { return l.written + int64(len(l.buf)) }
+
+// endUpdate writes what has gathered once it is much or old. Only a backlog
+// that memory should not hold is an error.
+func (l *appendLog) endUpdate() error {
+	if len(l.buf) < flushBytes && time.Since(l.last) < flushInterval {
+		return nil
+	}
+	if err := l.flush(); err != nil && len(l.buf) > maxUnwritten {
+		return fmt.Errorf("%s: %d MB of lines could not be written: %w", l.file.Name(), len(l.buf)>>20, err)
+	}
+	return nil
+}
+
+func (l *appendLog) flush() error {
+	l.last = time.Now()
+	if len(l.buf) == 0 {
+		return nil
+	}
+	n, err := l.file.WriteAt(l.buf, l.written)
+	l.written += int64(n)
+	l.buf = l.buf[:copy(l.buf, l.buf[n:])]
+	return err
+}
+
+// sync makes everything up to end durable.
+func (l *appendLog) sync() error {
+	if err := l.flush(); err != nil {
+		return err
+	}
+	return l.file.Sync()
+}
+
+func (l *appendLog) close() error {
+	err := l.flush()
+	if closeErr := l.file.Close(); err == nil {
+		err = closeErr
+	}
+	return err
+}

@@ -1,0 +1,294 @@
+package train
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+
+	"brood/kernels"
+	"brood/pbt"
+	"brood/ppo"
+
+	"github.com/goccy/go-yaml"
+)
+
+// Config is a whole run as it is written in YAML. Start from [DefaultConfig];
+// [Load] does, so that a file names only what differs.
+type Config struct {
+	Env        ppo.EnvConfig    `yaml:"env"`
+	Policy     ppo.PolicyConfig `yaml:"policy"`
+	Critic     ppo.CriticConfig `yaml:"critic"`
+	PPO        ppo.Config       `yaml:"ppo"`
+	PBT        pbt.Config       `yaml:"pbt"`
+	Checkpoint CheckpointConfig `yaml:"checkpoint"`
+	Run        RunConfig        `yaml:"run"`
+
+	// places says where each key was set, for errors.
+	places map[string]place
+}
+
+// CheckpointConfig is the config section checkpoint.
+type CheckpointConfig struct {
+	// Every is the number of updates from one checkpoint to the next. Default 50;
+	// 0: only at the end and when interrupted.
+	Every int64 `yaml:"every"`
+	// Keep is the number of checkpoints that stay on disk. Default 3; at least 1.
+	Keep int `yaml:"keep"`
+}
+
+// RunConfig is the config section run.
+type RunConfig struct {
+	// TotalSteps is the length of the run in environment steps of the whole
+	// population, rounded up to a whole update. Default 1000000; at least 1.
+	TotalSteps int64 `yaml:"total_steps"`
+	// Seed of everything that is drawn. Default 1; 0 is a seed like any other.
+	Seed uint64 `yaml:"seed"`
+	// Device is auto, cpu, cuda or cuda:N. Default auto: the fastest there is.
+	Device string `yaml:"device"`
+	// Threads of the CPU engine. Default 0: all the process may use. The results
+	// do not depend on it.
+	Threads int `yaml:"threads"`
+	// SelectionEpisodes is the number of deterministic episodes that each member
+	// plays at the end to choose the best. Default 100; 0 chooses by the last
+	// score of the run.
+	SelectionEpisodes int `yaml:"selection_episodes"`
+}
+
+// DefaultConfig returns the defaults of every section; it is valid.
+func DefaultConfig() Config {
+	return Config{
+		Env: ppo.DefaultEnv(), Policy: ppo.DefaultPolicy(), Critic: ppo.DefaultCritic(), PPO: ppo.Default(),
+		PBT:        pbt.DefaultConfig(),
+		Checkpoint: CheckpointConfig{Every: 50, Keep: 3},
+		Run:        RunConfig{TotalSteps: 1_000_000, Seed: 1, Device: DeviceAuto, SelectionEpisodes: 100},
+		places:     map[string]place{},
+	}
+}
+
+// Load reads a configuration: the defaults, then the YAML text, then the
+// settings, each later one over the earlier. origin is the file's name for
+// errors. Every mistake is returned, as a [ConfigError].
+func Load(origin string, text []byte, settings []Setting) (Config, error) {
+	c := DefaultConfig()
+	mistakes := decodeDocument(origin, text, &c, c.places)
+	for _, s := range settings {
+		mistakes = append(mistakes, s.apply(&c, c.places)...)
+	}
+	if len(mistakes) > 0 {
+		return c, configError(mistakes)
+	}
+	return c, c.Validate()
+}
+
+// YAML returns the complete configuration, every default written out; [Load] of
+// it gives the same one.
+func (c Config) YAML() ([]byte, error) {
+	text, err := yaml.MarshalWithOptions(c, yaml.Indent(2), yaml.IndentSequence(true))
+	if err != nil {
+		return nil, fmt.Errorf("train: write the configuration as YAML: %w", err)
+	}
+	return text, nil
+}
+
+// StepsPerUpdate is the number of environment steps of the whole population in
+// one update: P*T*N.
+func (c Config) StepsPerUpdate() int64 {
+	return int64(c.PBT.PopulationSize) * int64(c.PPO.Steps) * c.Env.Count
+}
+
+// TotalUpdates is the length of the run in updates.
+func (c Config) TotalUpdates() int64 {
+	per := c.StepsPerUpdate()
+	if per < 1 || c.Run.TotalSteps < 1 {
+		return 0
+	}
+	return (c.Run.TotalSteps-1)/per + 1
+}
+
+// engineConfig validates the sections the engine sees.
+func (c Config) engineConfig() (*kernels.Config, error) {
+	return ppo.EngineConfig(c.Env, c.Policy, c.Critic, c.PPO, c.PBT.PopulationSize, c.Run.Seed, c.Run.Threads, c.TotalUpdates())
+}
+
+// Validate returns nil or a [ConfigError] with every wrong field of every
+// section, each with the place where it was set.
+func (c Config) Validate() error {
+	v := &validation{places: c.places, seen: map[string]bool{}}
+	_, err := c.engineConfig()
+	v.add(err)
+	v.add(c.PBT.Validate())
+	c.validateEvolved(v)
+	if c.Checkpoint.Every < 0 {
+		v.field("checkpoint.every", c.Checkpoint.Every, "must be a number of updates, or 0 for the end alone")
+	}
+	if c.Checkpoint.Keep < 1 {
+		v.field("checkpoint.keep", c.Checkpoint.Keep, "must be at least 1")
+	}
+	if c.Run.TotalSteps < 1 {
+		v.field("run.total_steps", c.Run.TotalSteps, "must be at least 1")
+	}
+	if c.Run.Threads < 0 || c.Run.Threads > maxThreads {
+		v.field("run.threads", c.Run.Threads, fmt.Sprintf("must be 0 (all) to %d", maxThreads))
+	}
+	if c.Run.SelectionEpisodes < 0 || c.Run.SelectionEpisodes > MaxEpisodes {
+		v.field("run.selection_episodes", c.Run.SelectionEpisodes, fmt.Sprintf("must be 0 to %d", MaxEpisodes))
+	}
+	if err := checkDevice(c.Run.Device); err != nil {
+		v.problem("run.device", err.Error())
+	}
+	return configError(v.mistakes)
+}
+
+const maxThreads = 4096
+
+// MaxEpisodes is the largest number of episodes of an evaluation: their
+// starting states are addressed by 32 bits, and their returns kept in memory.
+const MaxEpisodes = 1_000_000
+
+// validateEvolved checks that what is to be evolved exists, has a use, and
+// stays valid over its whole range.
+func (c Config) validateEvolved(v *validation) {
+	for i, h := range c.PBT.Hyperparameters {
+		key := fmt.Sprintf("pbt.hyperparameters.%d", i)
+		if _, ok := kernels.HyperparameterByName(h.Name); !ok {
+			v.problem(key+".name", fmt.Sprintf("%q is not a hyperparameter; %s", h.Name, suggestion(h.Name, ppo.HyperparameterNames())))
+			continue
+		}
+		if err := ppo.ValidateEvolvable(h.Name, c.Critic, c.PPO); err != nil {
+			v.problem(key+".name", problemOf(err))
+		}
+		check := func(field string, value float64) {
+			if err := ppo.ValidateHyperparameter(h.Name, value); err != nil {
+				v.problem(key+"."+field, problemOf(err))
+			}
+		}
+		if h.Min != nil {
+			check("min", *h.Min)
+		}
+		if h.Max != nil {
+			check("max", *h.Max)
+		}
+		for j, value := range h.Values {
+			check(fmt.Sprintf("values.%d", j), value)
+		}
+	}
+}
+
+// problemOf is an error's text without the path, which the caller knows better.
+func problemOf(err error) string {
+	var p *ppo.FieldError
+	if errors.As(err, &p) {
+		return formatProblem(p.Value, p.Valid)
+	}
+	return err.Error()
+}
+
+// formatProblem says it in the same words as the packages of the sections.
+func formatProblem(value any, valid string) string {
+	if value == nil {
+		return "is not set: " + valid
+	}
+	if v := reflect.ValueOf(value); v.Kind() == reflect.String {
+		return fmt.Sprintf("%q is not valid: %s", v.String(), valid)
+	}
+	return fmt.Sprintf("%v is not valid: %s", value, valid)
+}
+
+// validation gathers the mistakes of all sections, one per key.
+type validation struct {
+	places   map[string]place
+	seen     map[string]bool
+	mistakes []error
+}
+
+func (v *validation) field(key string, value any, valid string) {
+	v.problem(key, formatProblem(value, valid))
+}
+
+func (v *validation) problem(key, problem string) {
+	if v.seen[key] {
+		return
+	}
+	v.seen[key] = true
+	e := &FieldError{Key: key, Problem: problem}
+	// The place of the key, or of the nearest one around it that was written.
+	for at := key; at != ""; {
+		if p, ok := v.places[at]; ok {
+			e.Place = p.String()
+			break
+		}
+		dot := strings.LastIndexByte(at, '.')
+		if dot < 0 {
+			break
+		}
+		at = at[:dot]
+	}
+	v.mistakes = append(v.mistakes, e)
+}
+
+var indexPattern = regexp.MustCompile(`\[(\d+)\]`)
+
+// add takes over a section's joined errors.
+func (v *validation) add(err error) {
+	if err == nil {
+		return
+	}
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range many.Unwrap() {
+			v.add(e)
+		}
+		return
+	}
+	var fromPPO *ppo.FieldError
+	var fromPBT *pbt.FieldError
+	path, problem := "", ""
+	switch {
+	case errors.As(err, &fromPPO):
+		path, problem = fromPPO.Path, formatProblem(fromPPO.Value, fromPPO.Valid)
+	case errors.As(err, &fromPBT):
+		path, problem = fromPBT.Path, formatProblem(fromPBT.Value, fromPBT.Valid)
+	default:
+		// Another package's error that names the key itself.
+		var named bool
+		if path, problem, named = strings.Cut(err.Error(), ": "); !named || !slices.Contains(Keys(), path) {
+			v.mistakes = append(v.mistakes, err)
+			return
+		}
+	}
+	v.problem(indexPattern.ReplaceAllString(path, ".$1"), problem)
+}
+
+// floatOrNil is nil for a value JSON cannot hold.
+func floatOrNil(x float64) *float64 {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return nil
+	}
+	return &x
+}
+
+// Keys lists every key of a configuration as a dotted path; the elements of a
+// list of sections are written as "*".
+func Keys() []string {
+	var keys []string
+	var walk func(prefix string, t reflect.Type)
+	walk = func(prefix string, t reflect.Type) {
+		switch {
+		case t.Kind() == reflect.Struct:
+			for i := range t.NumField() {
+				if name := yamlName(t.Field(i)); name != "" {
+					walk(join(prefix, name), t.Field(i).Type)
+				}
+			}
+		case t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct:
+			walk(prefix+".*", t.Elem())
+		default:
+			keys = append(keys, prefix)
+		}
+	}
+	walk("", reflect.TypeFor[Config]())
+	return keys
+}

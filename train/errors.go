@@ -1,0 +1,102 @@
+package train
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Errors of this package, for errors.Is.
+var (
+	// ErrConfig is a configuration, override or option that cannot be run.
+	ErrConfig = errors.New("invalid configuration")
+	// ErrRunExists is a run folder that already holds something.
+	ErrRunExists = errors.New("the run folder is not empty")
+	// ErrNoCheckpoint is a run folder without a complete checkpoint.
+	ErrNoCheckpoint = errors.New("no complete checkpoint")
+)
+
+// FieldError is one mistake in a configuration.
+type FieldError struct {
+	// Place is where it was written: "file:line:column", a --set argument, or
+	// empty for a default.
+	Place string
+	// Key is the dotted path of the key; empty where the mistake is not in one.
+	Key string
+	// Problem says what is wrong, the value, and what would be valid.
+	Problem string
+}
+
+// Error returns "place: key: problem".
+func (e *FieldError) Error() string {
+	var parts []string
+	for _, p := range []string{e.Place, e.Key, e.Problem} {
+		if p != "" {
+			parts = append(parts, p)
+		}
+	}
+	return strings.Join(parts, ": ")
+}
+
+// ConfigError is all the mistakes found in a configuration, one per line.
+type ConfigError struct{ Mistakes []error }
+
+// Error returns the mistakes, one per line.
+func (e *ConfigError) Error() string {
+	lines := make([]string, len(e.Mistakes))
+	for i, err := range e.Mistakes {
+		lines[i] = err.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap returns the mistakes.
+func (e *ConfigError) Unwrap() []error { return e.Mistakes }
+
+// Is makes every ConfigError an [ErrConfig].
+func (e *ConfigError) Is(target error) bool { return target == ErrConfig }
+
+func configError(mistakes []error) error {
+	if len(mistakes) == 0 {
+		return nil
+	}
+	return &ConfigError{Mistakes: mistakes}
+}
+
+// suggestion names the nearest valid word, and all of them where none is near.
+func suggestion(got string, valid []string) string {
+	best, distance := "", 1+len(got)/2
+	for _, v := range valid {
+		if d := editDistance(got, v); d < distance {
+			best, distance = v, d
+		}
+	}
+	if best != "" {
+		return fmt.Sprintf("did you mean %s?", best)
+	}
+	sorted := slices.Sorted(slices.Values(valid))
+	return "valid here: " + strings.Join(sorted, ", ")
+}
+
+// editDistance is Levenshtein's.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			above := row[j+1]
+			row[j+1] = min(above+1, row[j]+1, diagonal+cost)
+			diagonal = above
+		}
+	}
+	return row[len(b)]
+}

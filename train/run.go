@@ -1,0 +1,227 @@
+// Package train runs a population: it turns a [Config] into an engine, iterates,
+// lets package pbt decide at every interval, writes checkpoints and metrics, and
+// stops and resumes so that a resumed run equals an uninterrupted one to the bit.
+package train
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+
+	"brood/ckpt"
+	"brood/kernels"
+	"brood/pbt"
+)
+
+// Options are what a run needs beside its configuration.
+type Options struct {
+	// Dir is the run folder. New makes it and refuses one that is not empty.
+	Dir string
+	// FS is where checkpoints are written; nil means the disk. Tests inject
+	// failures here.
+	FS ckpt.FS
+	// Warn is told of what went wrong without ending the run, such as a
+	// checkpoint that could not be written; nil means nobody is.
+	Warn func(message string)
+	// Progress is called after every update, from the training goroutine; it
+	// must be quick. nil means no progress.
+	Progress func(*Progress)
+}
+
+// Progress is how far a run has come.
+type Progress struct {
+	Update, Updates    int64
+	EnvSteps           int64
+	TotalSteps         int64
+	Exploits           int64
+	StepsThisProcess   int64
+	SecondsThisProcess float64
+	run                *Run
+}
+
+// Scores appends every member's present train_return to dst; NaN for a member
+// without a finished episode.
+func (p *Progress) Scores(dst []float64) []float64 {
+	for m := range p.run.stats {
+		score, _ := p.run.engine.Score(m)
+		dst = append(dst, score)
+	}
+	return dst
+}
+
+// Run is a population in training.
+type Run struct {
+	cfg      Config
+	yaml     []byte // cfg, as in config.yaml and in every checkpoint
+	opts     Options
+	engine   kernels.Engine
+	schedule *pbt.Scheduler
+
+	metrics, decisions *appendLog
+
+	stats   []kernels.Stats           // [P], of the last update
+	hyper   []kernels.Hyperparameters // [P], what each member has now
+	scores  []float64                 // [P], the last score by the run's metric; NaN: none
+	evolved []kernels.Hyperparameter  // what pbt changes
+
+	updates, total int64
+	exploits       int64
+	// trained is the training time of the processes before this one.
+	trained time.Duration
+	started time.Time
+	// startedAt is the number of updates at which this process began.
+	startedAt int64
+	// saved is the update of the last checkpoint on disk; -1: none.
+	saved int64
+}
+
+// New makes the run folder and a population initialised from the seed. Close it.
+func New(cfg Config, opts Options) (*Run, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	r, err := prepare(cfg, opts)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range r.schedule.InitializePopulation() {
+		r.setEvolved(&r.hyper[m.ID], m.Hyperparameters)
+		if err := r.engine.SetHyperparameters(m.ID, r.hyper[m.ID]); err != nil {
+			return nil, errors.Join(fmt.Errorf("train: member %d: %w", m.ID, err), r.Close())
+		}
+	}
+	if err := r.createFolder(); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+// prepare makes a run without touching the disk.
+func prepare(cfg Config, opts Options) (*Run, error) {
+	text, err := cfg.YAML()
+	if err != nil {
+		return nil, err
+	}
+	engineConfig, err := cfg.engineConfig()
+	if err != nil {
+		return nil, err
+	}
+	schedule, err := pbt.NewScheduler(cfg.PBT, cfg.Run.Seed)
+	if err != nil {
+		return nil, err
+	}
+	engine, err := newEngine(engineConfig)
+	if err != nil {
+		return nil, err
+	}
+	if opts.FS == nil {
+		opts.FS = ckpt.OS
+	}
+	if opts.Warn == nil {
+		opts.Warn = func(string) {}
+	}
+	p := cfg.PBT.PopulationSize
+	r := &Run{cfg: cfg, yaml: text, opts: opts, engine: engine, schedule: schedule, total: cfg.TotalUpdates(), saved: -1,
+		stats: make([]kernels.Stats, p), hyper: make([]kernels.Hyperparameters, p), scores: make([]float64, p)}
+	for m := range p {
+		r.hyper[m] = engineConfig.Hyperparameters
+		r.scores[m] = math.NaN()
+	}
+	for _, h := range cfg.PBT.Hyperparameters {
+		index, _ := kernels.HyperparameterByName(h.Name) // Validate has seen the name
+		r.evolved = append(r.evolved, index)
+	}
+	return r, nil
+}
+
+// Config returns the run's configuration.
+func (r *Run) Config() Config { return r.cfg }
+
+// EngineName says which engine trains, such as "cpu/avx512".
+func (r *Run) EngineName() string { return r.engine.Name() }
+
+// Updates returns how many updates are done and how many the run has.
+func (r *Run) Updates() (done, total int64) { return r.updates, r.total }
+
+// Train runs until all updates are done or ctx ends; then it finishes the update
+// it is in, writes a checkpoint and returns a summary with Stopped set. It is
+// called once.
+func (r *Run) Train(ctx context.Context) (*Summary, error) {
+	r.started, r.startedAt = time.Now(), r.updates
+	for r.updates < r.total && ctx.Err() == nil {
+		if err := r.update(); err != nil {
+			return nil, err
+		}
+		if every := r.cfg.Checkpoint.Every; every > 0 && r.updates%every == 0 && r.updates < r.total {
+			if err := r.save(); err != nil {
+				r.opts.Warn(fmt.Sprintf("no checkpoint of update %d: %v; training goes on and tries again at update %d",
+					r.updates, err, min(r.updates+every, r.total)))
+			}
+		}
+	}
+	if err := r.save(); err != nil {
+		return nil, fmt.Errorf("train: the checkpoint of update %d, the last of this run, could not be written: %w", r.updates, err)
+	}
+	r.trained += time.Since(r.started)
+	r.started = time.Time{}
+	summary, err := r.summarise(r.updates < r.total)
+	if err != nil {
+		return nil, err
+	}
+	return summary, r.writeSummary(summary)
+}
+
+// update does one update of every member, and what is due after it.
+func (r *Run) update() error {
+	if err := r.engine.Iterate(r.stats); err != nil {
+		return fmt.Errorf("train: update %d: %w", r.updates+1, err)
+	}
+	r.updates++
+	for m := range r.stats {
+		score, _ := r.engine.Score(m)
+		r.metrics.buf = appendMetrics(r.metrics.buf, r.updates, r.envSteps(), m, score, &r.stats[m], r.evolved, &r.hyper[m])
+	}
+	// What is copied at the very end would never be trained.
+	if r.cfg.PBT.Due(r.updates) && r.updates < r.total {
+		if err := r.endInterval(); err != nil {
+			return fmt.Errorf("train: update %d: %w", r.updates, err)
+		}
+	}
+	if err := errors.Join(r.metrics.endUpdate(), r.decisions.endUpdate()); err != nil {
+		return fmt.Errorf("train: %w", err)
+	}
+	if r.opts.Progress != nil {
+		r.opts.Progress(&Progress{Update: r.updates, Updates: r.total, EnvSteps: r.envSteps(),
+			TotalSteps: r.total * r.cfg.StepsPerUpdate(), Exploits: r.exploits,
+			StepsThisProcess:   (r.updates - r.startedAt) * r.cfg.StepsPerUpdate(),
+			SecondsThisProcess: time.Since(r.started).Seconds(), run: r})
+	}
+	return nil
+}
+
+// envSteps is the number of environment steps of the whole population so far.
+func (r *Run) envSteps() int64 { return r.updates * r.cfg.StepsPerUpdate() }
+
+// secondsSoFar is the training time over all processes of the run, the present
+// moment included.
+func (r *Run) secondsSoFar() float64 {
+	trained := r.trained
+	if !r.started.IsZero() {
+		trained += time.Since(r.started)
+	}
+	return trained.Seconds()
+}
+
+// Close releases the engine and the files; it may be called twice.
+func (r *Run) Close() error {
+	err := r.engine.Close()
+	for _, log := range []**appendLog{&r.metrics, &r.decisions} {
+		if *log != nil {
+			err = errors.Join(err, (*log).close())
+			*log = nil
+		}
+	}
+	return err
+}

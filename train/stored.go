@@ -1,0 +1,193 @@
+package train
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+
+	"brood/ckpt"
+	"brood/kernels"
+	"brood/pbt"
+	"brood/tensor"
+)
+
+// Stored is a member on disk.
+type Stored struct {
+	// Path of the member's file.
+	Path string
+	*ckpt.Checkpoint
+}
+
+// Find returns the member that a path means: a member file itself; of a
+// checkpoint folder the best of its members; of a run folder best.ckpt, or the
+// best of its newest checkpoint where that is newer.
+func Find(path string) (*Stored, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return readMember(path)
+	}
+	if _, err := os.Stat(filepath.Join(path, configFile)); err != nil {
+		return bestOfSet(path)
+	}
+	finished, err := readMember(filepath.Join(path, bestFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	newest, err := ckpt.Latest(ckpt.OS, filepath.Join(path, checkpointsDir))
+	switch {
+	case errors.Is(err, ckpt.ErrNoCheckpoint) && finished != nil:
+		return finished, nil
+	case errors.Is(err, ckpt.ErrNoCheckpoint):
+		return nil, fmt.Errorf("%w in %s", ErrNoCheckpoint, path)
+	case err != nil:
+		return nil, err
+	}
+	if finished != nil && filepath.Base(newest) <= ckpt.SetName(finished.Step) {
+		return finished, nil
+	}
+	return bestOfSet(newest)
+}
+
+func readMember(path string) (*Stored, error) {
+	c, err := ckpt.ReadFile(ckpt.OS, path)
+	if err != nil {
+		return nil, err
+	}
+	return &Stored{Path: path, Checkpoint: c}, nil
+}
+
+// bestOfSet returns the member of a checkpoint with the best score in training,
+// the first where none has one.
+func bestOfSet(path string) (*Stored, error) {
+	set, err := ckpt.ReadSet(ckpt.OS, path)
+	if errors.Is(err, fs.ErrNotExist) && !errors.Is(err, ckpt.ErrDamaged) {
+		return nil, fmt.Errorf("%w: %s is neither a run folder (with %s), a checkpoint folder nor a member file", ErrNoCheckpoint, path, configFile)
+	}
+	if err != nil {
+		return nil, err
+	}
+	cfg, err := Load(path, []byte(set.Run.Config), nil)
+	if err != nil {
+		return nil, err
+	}
+	sign := 1.0
+	if cfg.PBT.MetricMode == pbt.Min {
+		sign = -1
+	}
+	var best *Stored
+	score := math.Inf(-1)
+	for m, data := range set.Members {
+		c, err := ckpt.Decode(data)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", filepath.Join(path, ckpt.MemberFile(m)), err)
+		}
+		if best == nil || sign*c.Performance > score {
+			best = &Stored{Path: filepath.Join(path, ckpt.MemberFile(m)), Checkpoint: c}
+			if !math.IsNaN(c.Performance) {
+				score = sign * c.Performance
+			}
+		}
+	}
+	return best, nil
+}
+
+// engineConfig is that of an engine of one such member.
+func (s *Stored) engineConfig() (*kernels.Config, error) {
+	if s.FormatVersion != ckpt.V2 {
+		return nil, fmt.Errorf("train: %s is %s: it holds weights alone and does not say for which environment and network; brood writes and plays %s",
+			s.Path, s.FormatVersion, ckpt.V2)
+	}
+	cfg, err := Load(s.Path, []byte(s.Config), nil)
+	if err != nil {
+		return nil, fmt.Errorf("train: the configuration in %s: %w", s.Path, err)
+	}
+	cfg.PBT.PopulationSize, cfg.Run.Threads = 1, 0
+	c, err := cfg.engineConfig()
+	if err != nil {
+		return nil, err
+	}
+	return c, s.CheckEnv(ckpt.EnvOf(c.Env.Spec()))
+}
+
+// Evaluate plays the member's deterministic policy for the given number of
+// episodes, whose starting states are drawn from seed. It returns the warnings
+// of reading the checkpoint, too.
+func (s *Stored) Evaluate(episodes int, seed uint64) (Played, []string, error) {
+	if episodes < 1 || episodes > MaxEpisodes {
+		return Played{}, nil, configError([]error{&FieldError{Key: "episodes", Problem: formatProblem(episodes, fmt.Sprintf("must be 1 to %d", MaxEpisodes))}})
+	}
+	c, err := s.engineConfig()
+	if err != nil {
+		return Played{}, nil, err
+	}
+	engine, err := newEngine(c)
+	if err != nil {
+		return Played{}, nil, err
+	}
+	defer engine.Close()
+	state := tensor.NewMember(engine.Layout())
+	warnings, err := s.Restore(state)
+	if err != nil {
+		return Played{}, nil, fmt.Errorf("%s: %w", s.Path, err)
+	}
+	if err := engine.Restore(0, state); err != nil {
+		return Played{}, nil, fmt.Errorf("%s: %w", s.Path, err)
+	}
+	played, err := evaluate(engine, []int{0}, episodes, seed, 0)
+	if err != nil {
+		return Played{}, nil, err
+	}
+	return played[0], warnings, nil
+}
+
+// Digest is the SHA-256 over all sections of the members that a path means: all
+// of a run folder's newest checkpoint, all of a checkpoint folder, or the one
+// member of a file. Runs of equal configuration and seed have equal digests.
+func Digest(path string) ([sha256.Size]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return [sha256.Size]byte{}, err
+	}
+	if !info.IsDir() {
+		return fileDigest(path)
+	}
+	if _, err := os.Stat(filepath.Join(path, configFile)); err == nil {
+		set, _, err := latestSet(ckpt.OS, path)
+		if err != nil {
+			return [sha256.Size]byte{}, err
+		}
+		return set.Run.Digest, nil
+	}
+	set, err := ckpt.ReadSet(ckpt.OS, path)
+	if err != nil {
+		return [sha256.Size]byte{}, err
+	}
+	return set.Run.Digest, nil
+}
+
+func fileDigest(path string) (sum [sha256.Size]byte, err error) {
+	s, err := readMember(path)
+	if err != nil {
+		return sum, err
+	}
+	c, err := s.engineConfig()
+	if err != nil {
+		return sum, err
+	}
+	layout, err := kernels.NewLayout(c)
+	if err != nil {
+		return sum, err
+	}
+	state := tensor.NewMember(layout)
+	if _, err := s.Restore(state); err != nil {
+		return sum, fmt.Errorf("%s: %w", path, err)
+	}
+	return tensor.Digest(state), nil
+}
