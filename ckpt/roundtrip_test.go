@@ -2,6 +2,7 @@ package ckpt
 
 import (
 	"bytes"
+	"encoding/binary"
 	"flag"
 	"math"
 	"os"
@@ -216,4 +217,25 @@ func TestV1LoadsThePolicyAndResetsTheOptimizer(t *testing.T) {
 	s[0].Tensors[1].Shape = []int{7}
 	_, err := decoded(t, asV1(t, src, true, true)).Restore(tensor.NewMember(layoutOf(t, s...)))
 	require.ErrorContains(t, err, "section policy, tensor actor.0.bias: the checkpoint has shape [3], this configuration needs [7]")
+}
+
+// Scalars pass through MessagePack's floats, where a signalling NaN is easily
+// made quiet and a negative zero lost.
+func TestUnusualFloatsKeepTheirBits(t *testing.T) {
+	l := layoutOf(t, tensor.Section{Name: "s", Tensors: []tensor.Spec{
+		{Name: "a"}, {Name: "b", DType: tensor.Float64}, {Name: "c", Shape: []int{1}}}})
+	for _, bits := range []uint64{0x7ff0000000000001, 0xfff8000012345678, 1 << 63, 1, 0x7ff0000000000000} {
+		m := tensor.NewMember(l)
+		narrow := uint32(bits>>32)&0x80000000 | uint32(bits&0xffffff)
+		if bits>>52&0x7ff == 0x7ff {
+			narrow |= 0x7f800000
+		}
+		binary.LittleEndian.PutUint32(m.Raw("s", "a"), narrow)
+		binary.LittleEndian.PutUint64(m.Raw("s", "b"), bits)
+		binary.LittleEndian.PutUint32(m.Raw("s", "c"), narrow)
+		back := tensor.NewMember(l)
+		_, err := decoded(t, encoded(t, m, true)).Restore(back)
+		require.NoError(t, err)
+		require.Equal(t, m.Bytes(), back.Bytes(), "%#x and %#x", narrow, bits)
+	}
 }

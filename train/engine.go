@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"brood/kernels"
-	"brood/kernels/plain"
+	"brood/kernels/cpu"
 )
 
 // Devices a run can be told to use; cuda:N names the Nth GPU.
@@ -38,7 +38,7 @@ func isIndex(s string) bool {
 
 // newEngine makes the engine of a device that checkDevice let pass.
 func newEngine(c *kernels.Config) (kernels.Engine, error) {
-	return plain.New(c)
+	return cpu.New(c)
 }
 
 // SelfTest trains and plays a tiny population on the engine that auto chooses,

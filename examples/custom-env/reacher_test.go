@@ -61,7 +61,7 @@ func TestReacherEndsAtTheTargetOnlyAtRest(t *testing.T) {
 }
 
 // TestTraining trains as the command does. The bound lies well below what members
-// reach (-6.3 to -7.2) and far above what they begin with (below -50).
+// reach (-6 to -8) and far above what they begin with (below -50).
 func TestTraining(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run")
 	var out bytes.Buffer

@@ -62,6 +62,7 @@ func (e *Engine) newMember(i int) *member {
 // context is what a worker needs for the member it owns; helpers read it.
 type context struct {
 	member *member
+	key    rng.Key    // of the member's random numbers
 	packed []float32  // both networks' weights, see network.pack
 	grads  []float32  // [chunks][gradSize]
 	sums   []lossSums // [chunks]
@@ -90,6 +91,12 @@ func (x *context) allocate(e *Engine) {
 		gathered: f(m), obsScale: make([]float32, e.spec.ObsDim), episodeReturn: f(b), episodeLength: f(b),
 		next: f(b), carry: f(c.Environments),
 		meanAbs: make([]float64, tensors), variance: make([]float64, tensors), vgsScratch: make([]float64, tensors)}
+}
+
+// take makes m the owned member. Its random numbers follow the seed of its own
+// state, which a restored member brings along.
+func (x *context) take(m *member) {
+	x.member, x.key = m, rng.NewKey(*m.state.Seed)
 }
 
 // lossSums are a chunk's sums of the losses' terms.

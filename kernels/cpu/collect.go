@@ -126,14 +126,14 @@ func (w *worker) sample(x *context, t, first, rows, row int) {
 	e, m, r := w.engine, x.member, &w.rows
 	at := host.ActionAddress(m.index, host.Time(*m.state.Updates, e.config.Steps, t))
 	if e.spec.Action.Discrete {
-		e.path.Philox(r.words, rows, uint32(first), e.key, at)
+		e.path.Philox(r.words, rows, uint32(first), x.key, at)
 		r.sampleD = simd.SampleDiscrete{N: rows, A: e.spec.Action.N, Ld: tileRows, Logits: w.tile.out, Words: r.words,
 			Action: m.action[row : row+rows], LogProb: m.logProb[row : row+rows]}
 		e.path.SampleDiscrete(&r.sampleD)
 		copy(m.envAction[first:], m.action[row:row+rows])
 		return
 	}
-	w.drawNoise(at, first, rows)
+	w.drawNoise(x, at, first, rows)
 	a := e.spec.Action.N
 	r.sampleG = simd.SampleGaussian{N: rows, A: a, Ld: tileRows, Mean: w.tile.out,
 		LogStd: m.state.Policy[e.index.LogStd : e.index.LogStd+a], Noise: r.noise,
@@ -155,11 +155,11 @@ func (w *worker) clipActions(dst, src []float32, c int) {
 }
 
 // drawNoise fills the tile's noise as host.ActionBlock lays it out.
-func (w *worker) drawNoise(at rng.Address, first, rows int) {
+func (w *worker) drawNoise(x *context, at rng.Address, first, rows int) {
 	e, r, a := w.engine, &w.rows, w.engine.spec.Action.N
 	blocks := (a + 3) / 4
 	n := rows * blocks
-	e.path.Philox(r.words, n, uint32(first*blocks), e.key, at)
+	e.path.Philox(r.words, n, uint32(first*blocks), x.key, at)
 	for pair := 0; pair < 4; pair += 2 {
 		if pair < a {
 			e.path.Normals(r.normals[pair*n:(pair+1)*n], r.normals[(pair+1)*n:(pair+2)*n],
@@ -222,7 +222,7 @@ func (w *worker) endEpisode(x *context, t, first, i, row int) {
 	if m.gain != nil {
 		s.DiscountedReturn[n] = 0
 	}
-	r.stream = host.ResetStream(e.key, m.index, n, host.Time(*s.Updates, e.config.Steps, t+1))
+	r.stream = host.ResetStream(x.key, m.index, n, host.Time(*s.Updates, e.config.Steps, t+1))
 	e.config.Env.Reset(&r.batch, i, &r.stream)
 }
 

@@ -21,15 +21,23 @@ import (
 func withPath(p *simd.Path, threads int) func(*kernels.Config) (kernels.Engine, error) {
 	return func(c *kernels.Config) (kernels.Engine, error) {
 		d := *c
-		d.Threads = threads
+		if d.Threads == 0 {
+			d.Threads = threads
+		}
 		return cpu.NewWithPath(&d, p)
 	}
 }
 
-// TestGoldenConformance runs the suite on every path this machine has.
-func TestGoldenConformance(t *testing.T) {
+// The suite runs on every path this machine has.
+func TestConformance(t *testing.T) {
 	for i, p := range simd.Paths() {
-		t.Run(p.Name, func(t *testing.T) { conformance.Run(t, withPath(p, 1+i%3)) })
+		t.Run(p.Name, func(t *testing.T) { conformance.Run(t, withPath(p, i)) })
+	}
+}
+
+func TestGolden(t *testing.T) {
+	for i, p := range simd.Paths() {
+		t.Run(p.Name, func(t *testing.T) { conformance.Golden(t, withPath(p, 1+i%3)) })
 	}
 }
 

@@ -6,6 +6,7 @@ package cpu
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"reflect"
 	"runtime"
@@ -17,7 +18,6 @@ import (
 	"brood/kernels"
 	"brood/kernels/cpu/simd"
 	"brood/kernels/host"
-	"brood/rng"
 	"brood/tensor"
 )
 
@@ -33,7 +33,6 @@ type Engine struct {
 	layout *tensor.Layout
 	arena  *tensor.Arena
 	index  *host.PolicyIndex
-	key    rng.Key
 	step   func(*env.Batch) // of the environment
 
 	actor, critic network
@@ -54,7 +53,6 @@ type Engine struct {
 	running    sync.WaitGroup
 	start      time.Time
 	closed     bool
-	exploits   []tensor.Exploit // scratch of Exploit
 }
 
 var _ kernels.Engine = (*Engine)(nil)
@@ -88,7 +86,7 @@ func NewWithPath(c *kernels.Config, path *simd.Path) (kernels.Engine, error) {
 		return nil, fmt.Errorf("cpu: %w", err)
 	}
 	e := &Engine{config: *c, spec: c.Env.Spec(), path: path, layout: layout, arena: arena,
-		index: host.NewPolicyIndex(c, layout), key: rng.NewKey(c.Seed), start: time.Now()}
+		index: host.NewPolicyIndex(c, layout), start: time.Now()}
 	e.step = e.envStep()
 	e.actor = plan(e.index.Actor, c.Activation, &e.packedSize, &e.gradSize)
 	e.critic = plan(e.index.Critic, c.Activation, &e.packedSize, &e.gradSize)
@@ -201,19 +199,11 @@ func (e *Engine) Exploit(exploits []kernels.Exploit) error {
 	if e.closed {
 		return kernels.ErrClosed
 	}
-	e.exploits = e.exploits[:0]
-	for i := range exploits {
-		x := &exploits[i]
-		effects, ok := x.Strategy.Effects()
-		if !ok {
-			return fmt.Errorf("cpu: unknown optimizer exploit strategy %q", x.Strategy)
-		}
-		if err := host.CheckHyperparameters(&e.config, x.Hyperparameters); err != nil {
-			return fmt.Errorf("cpu: exploit of member %d by member %d: %w", x.Source, x.Member, err)
-		}
-		e.exploits = append(e.exploits, tensor.Exploit{Member: x.Member, Source: x.Source, Effects: effects})
+	list, err := host.ArenaExploits(&e.config, exploits)
+	if err != nil {
+		return fmt.Errorf("cpu: %w", err)
 	}
-	if err := e.arena.Exploit(e.exploits); err != nil {
+	if err := e.arena.Exploit(list); err != nil {
 		return fmt.Errorf("cpu: %w", err)
 	}
 	for i := range exploits {
@@ -236,7 +226,13 @@ func (e *Engine) SetHyperparameters(i int, h kernels.Hyperparameters) error {
 }
 
 // Score returns the mean true return a member is judged by.
-func (e *Engine) Score(i int) (float64, int) { return e.members[i].state.Score() }
+func (e *Engine) Score(i int) (float64, int) {
+	m, err := e.member(i)
+	if err != nil {
+		return math.NaN(), 0
+	}
+	return m.state.Score()
+}
 
 // ClearIntervals begins a new interval for every member's score.
 func (e *Engine) ClearIntervals() {
@@ -256,8 +252,8 @@ func (e *Engine) transfer(i int, other tensor.Member, restore bool) error {
 	if err != nil {
 		return err
 	}
-	if have, want := len(other.Bytes()), e.layout.Stride(); have != want {
-		return fmt.Errorf("cpu: member %d: a state of %d bytes, want %d: the layouts differ", i, have, want)
+	if err := host.CheckLayout(e.layout, other); err != nil {
+		return fmt.Errorf("cpu: member %d: %w", i, err)
 	}
 	if restore {
 		m.state.Member.CopyFrom(other)
@@ -295,30 +291,21 @@ func (e *Engine) SetPermutations(p [][]int32) error {
 	if e.closed {
 		return kernels.ErrClosed
 	}
-	if p == nil {
-		e.permutations = nil
-		return nil
-	}
-	if len(p) != e.config.Epochs {
-		return fmt.Errorf("cpu: SetPermutations: %d epochs, want %d", len(p), e.config.Epochs)
-	}
-	rows := e.config.Rows()
-	for i := range p {
-		if len(p[i]) != rows {
-			return fmt.Errorf("cpu: SetPermutations: epoch %d has %d rows, want %d", i, len(p[i]), rows)
-		}
-		for _, r := range p[i] {
-			if r < 0 || int(r) >= rows {
-				return fmt.Errorf("cpu: SetPermutations: epoch %d names row %d of %d", i, r, rows)
-			}
-		}
+	if err := host.CheckPermutations(&e.config, p); err != nil {
+		return fmt.Errorf("cpu: %w", err)
 	}
 	e.permutations = p
 	return nil
 }
 
 // MinibatchStats returns the figures of each minibatch of the last update.
-func (e *Engine) MinibatchStats(i int) []kernels.MinibatchStats { return e.members[i].steps }
+func (e *Engine) MinibatchStats(i int) []kernels.MinibatchStats {
+	m, err := e.member(i)
+	if err != nil {
+		return nil
+	}
+	return m.steps
+}
 
 // Gradient copies the gradient of the last minibatch to dst.
 func (e *Engine) Gradient(i int, dst []float32) error {

@@ -117,7 +117,7 @@ func (w *worker) drain() {
 		if i >= len(e.members) {
 			break
 		}
-		w.owned.member = e.members[i]
+		w.owned.take(e.members[i])
 		e.task(w)
 		e.unfinished.Add(-1)
 	}

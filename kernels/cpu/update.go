@@ -37,7 +37,7 @@ func (w *worker) order(epoch int) []int32 {
 	}
 	blocks := len(x.words) / 4
 	at := host.PermutationAddress(x.member.index, *x.member.state.Updates, e.config.Epochs, epoch)
-	e.path.Philox(x.words, blocks, 0, e.key, at)
+	e.path.Philox(x.words, blocks, 0, x.key, at)
 	host.ArgsortPlanes(x.permutation, x.words, blocks, x.sort)
 	return x.permutation
 }

@@ -1,105 +1,92 @@
 package plain
 
-import (
-	"math"
-	"time"
+import "math"
 
-	"brood/kernels"
-)
+// policyLoss holds what the policy loss of a minibatch needs, and its sums over
+// the rows.
+type policyLoss struct {
+	clipRange, entropyCoef, klBeta float64
+	invRows                        float64 // 1 over the rows of the minibatch
 
-// computeGradient writes the gradient of the loss over the minibatch's rows to
-// m.gradient and returns the minibatch's figures.
-func (e *engine) computeGradient(m *member, rows []int32) kernels.MinibatchStats {
-	defer e.timed(kernels.PhaseGradient, time.Now())
-	s, r, theta := m.state, &m.rollout, m.state.Policy
-	clear(m.gradient)
-	mean, scale := advantageMoments(e.config.NormalizeAdvantage, r.Advantages, rows)
-	loss := policyLoss{
-		clipRange:   float64(s.Hyper(kernels.ClipRange)),
-		entropyCoef: float64(s.Hyper(kernels.EntropyCoef)),
-		invRows:     1 / float64(len(rows)),
+	sumLoss, sumEntropy, sumKL, sumClipped float64
+}
+
+// row adds a row to the sums and returns the gradient of the minibatch's loss by
+// the log probability of the row's action. The loss of a row is
+//
+//	max(-a r, -a clip(r, 1-c, 1+c)) + klBeta ((r-1) - log r),  r = exp(logProb - old)
+//
+// (Schulman et al. 2017). Where both arguments of max are equal the gradient is
+// the first's; it is written such that a NaN comes out as one.
+func (p *policyLoss) row(logProb, old, advantage float64) (dLogProb float64) {
+	logRatio := logProb - old
+	r := math.Exp(logRatio)
+	first := -advantage * r
+	second := -advantage * max(1-p.clipRange, min(1+p.clipRange, r))
+	loss, dRatio := first, -advantage
+	if second > first {
+		loss, dRatio = second, 0
 	}
-	if e.config.KLPenalty.Enabled {
-		loss.klBeta = float64(*s.KLBeta)
+	p.sumLoss += loss
+	p.sumKL += r - 1 - logRatio
+	if math.Abs(r-1) > p.clipRange {
+		p.sumClipped++
 	}
-	valueLoss := 0.0
+	return (dRatio*r + p.klBeta*(r-1)) * p.invRows
+}
+
+// discrete turns the logits [A] of a row into the gradient by them.
+func (p *policyLoss) discrete(logits []float32, action int, old, advantage float32) {
+	logSoftmax(logits)
+	entropy := 0.0
+	for _, logP := range logits {
+		entropy -= math.Exp(float64(logP)) * float64(logP)
+	}
+	p.sumEntropy += entropy
+	d := p.row(float64(logits[action]), float64(old), float64(advantage))
+	for a, logP := range logits {
+		prob := math.Exp(float64(logP))
+		g := -d*prob + p.entropyCoef*p.invRows*prob*(float64(logP)+entropy)
+		if a == action {
+			g += d
+		}
+		logits[a] = float32(g)
+	}
+}
+
+// gaussian turns the mean [A] of a row into the gradient by it and adds to the
+// gradient by logStd [A].
+func (p *policyLoss) gaussian(mean, dLogStd, logStd, action []float32, old, advantage float32) {
+	logProb, entropy := 0.0, 0.0
+	for a := range mean {
+		z := (float64(action[a]) - float64(mean[a])) * math.Exp(-float64(logStd[a]))
+		logProb -= z*z/2 + float64(logStd[a]) + halfLog2Pi
+		entropy += 0.5 + halfLog2Pi + float64(logStd[a])
+	}
+	p.sumEntropy += entropy
+	d := p.row(logProb, float64(old), float64(advantage))
+	for a := range mean {
+		invStd := math.Exp(-float64(logStd[a]))
+		z := (float64(action[a]) - float64(mean[a])) * invStd
+		mean[a] = float32(d * z * invStd)
+		dLogStd[a] += float32(d*(z*z-1) - p.entropyCoef*p.invRows)
+	}
+}
+
+// advantageMoments returns the mean and 1/(std + 1e-8) of the advantages of the
+// minibatch's rows, std with n-1; 0 and 1 where advantages are not normalised.
+func advantageMoments(normalize bool, advantages []float32, rows []int32) (mean, scale float32) {
+	if !normalize {
+		return 0, 1
+	}
+	sum, squares := 0.0, 0.0
 	for _, i := range rows {
-		at := int(i)
-		obs := row(r.Obs, at, e.spec.ObsDim)
-		action := row(r.Actions, at, e.spec.Action.Width())
-		advantage := (r.Advantages[at] - mean) * scale
-
-		output := e.actor.forward(theta, obs)
-		if e.spec.Action.Discrete {
-			loss.discrete(output, int(action[0]), r.LogProbs[at], advantage)
-		} else {
-			dLogStd := m.gradient[e.index.LogStd : e.index.LogStd+e.spec.Action.N]
-			loss.gaussian(output, dLogStd, e.logStd(m), action, r.LogProbs[at], advantage)
-		}
-		e.actor.backward(m.gradient, theta, output)
-
-		output = e.critic.forward(theta, obs)
-		valueLoss += e.valueLoss(m, output, at, loss.invRows)
-		e.critic.backward(m.gradient, theta, output)
+		sum += float64(advantages[i])
 	}
-	return kernels.MinibatchStats{
-		PolicyLoss: float32(loss.sumLoss * loss.invRows), ValueLoss: float32(valueLoss * loss.invRows),
-		Entropy: float32(loss.sumEntropy * loss.invRows), KL: float32(loss.sumKL * loss.invRows),
-		ClipFraction: float32(loss.sumClipped * loss.invRows), VGSScale: 1,
+	sum /= float64(len(rows))
+	for _, i := range rows {
+		d := float64(advantages[i]) - sum
+		squares += d * d
 	}
-}
-
-// valueLoss turns the critic's output for row at into the gradient by it and
-// returns the row's loss without the value coefficient.
-func (e *engine) valueLoss(m *member, output []float32, at int, invRows float64) float64 {
-	s, ret := m.state, float64(m.rollout.Returns[at])
-	coef := float64(s.Hyper(kernels.ValueCoef)) * invRows
-	if c := &e.config.Critic; c.Type == kernels.QuantileCritic {
-		k := float64(c.Quantiles)
-		return quantileHuber(output, ret, float64(c.Kappa), coef/k) / k
-	}
-	loss, gradient := squaredError(float64(output[0]), float64(m.rollout.Values[at]), ret, float64(s.Hyper(kernels.ValueClip)))
-	output[0] = float32(coef * gradient)
-	return loss
-}
-
-// scaleByVariance is the variance gradient scaler: it multiplies the gradient by
-// the factor it returns; see [host.State.StepVGS].
-func (e *engine) scaleByVariance(m *member) float32 {
-	if !e.config.VGS.Enabled {
-		return 1
-	}
-	for k, t := range e.index.Tensors {
-		e.meanAbs[k], e.variance[k] = magnitudes(m.gradient[t.Offset : t.Offset+t.Len])
-	}
-	factor := m.state.StepVGS(&e.config.VGS, e.meanAbs, e.variance, e.ratios)
-	for _, t := range e.index.Tensors {
-		for i := t.Offset; i < t.Offset+t.Len; i++ {
-			m.gradient[i] *= factor
-		}
-	}
-	return factor
-}
-
-// magnitudes returns the mean of |x| and the variance of x, divided by n.
-func magnitudes(x []float32) (meanAbs, variance float64) {
-	sum, n := 0.0, float64(len(x))
-	for _, v := range x {
-		sum += float64(v)
-		meanAbs += math.Abs(float64(v))
-	}
-	for _, v := range x {
-		d := float64(v) - sum/n
-		variance += d * d
-	}
-	return meanAbs / n, variance / n
-}
-
-// norm is the Euclidean norm.
-func norm(x []float32) float32 {
-	sum := 0.0
-	for _, v := range x {
-		sum += float64(v) * float64(v)
-	}
-	return float32(math.Sqrt(sum))
+	return float32(sum), float32(1 / (math.Sqrt(squares/float64(len(rows)-1)) + 1e-8))
 }

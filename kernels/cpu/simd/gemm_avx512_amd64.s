@@ -2886,7 +2886,8 @@ TEXT ·gemmAVX512BiasTanh4x64(SB), NOSPLIT, $0-80
 	VMOVUPS gemm_avx512_c2<>+0(SB), Z29
 	VMOVUPS gemm_avx512_one<>+0(SB), Z28
 	VMOVUPS gemm_avx512_two<>+0(SB), Z27
-	VMOVUPS gemm_avx512_exp2<>+0(SB), Z26
+	VMOVUPS gemm_avx512_exp2_low<>+0(SB), Z26
+	VMOVUPS gemm_avx512_exp2_high<>+0(SB), Z25
 	MOVQ    blocks+40(FP), R8
 
 block:
@@ -3069,10 +3070,14 @@ done:
 	VADDPS      Z31, Z1, Z18
 	VADDPS      Z31, Z2, Z20
 	VADDPS      Z31, Z3, Z22
-	VPERMPS     Z26, Z16, Z17
-	VPERMPS     Z26, Z18, Z19
-	VPERMPS     Z26, Z20, Z21
-	VPERMPS     Z26, Z22, Z23
+	VMOVAPS     Z16, Z17
+	VPERMI2PS   Z25, Z26, Z17
+	VMOVAPS     Z18, Z19
+	VPERMI2PS   Z25, Z26, Z19
+	VMOVAPS     Z20, Z21
+	VPERMI2PS   Z25, Z26, Z21
+	VMOVAPS     Z22, Z23
+	VPERMI2PS   Z25, Z26, Z23
 	VSUBPS      Z31, Z16, Z16
 	VSUBPS      Z31, Z18, Z18
 	VSUBPS      Z31, Z20, Z20
@@ -3117,10 +3122,14 @@ done:
 	VADDPS      Z31, Z5, Z18
 	VADDPS      Z31, Z6, Z20
 	VADDPS      Z31, Z7, Z22
-	VPERMPS     Z26, Z16, Z17
-	VPERMPS     Z26, Z18, Z19
-	VPERMPS     Z26, Z20, Z21
-	VPERMPS     Z26, Z22, Z23
+	VMOVAPS     Z16, Z17
+	VPERMI2PS   Z25, Z26, Z17
+	VMOVAPS     Z18, Z19
+	VPERMI2PS   Z25, Z26, Z19
+	VMOVAPS     Z20, Z21
+	VPERMI2PS   Z25, Z26, Z21
+	VMOVAPS     Z22, Z23
+	VPERMI2PS   Z25, Z26, Z23
 	VSUBPS      Z31, Z16, Z16
 	VSUBPS      Z31, Z18, Z18
 	VSUBPS      Z31, Z20, Z20
@@ -3165,10 +3174,14 @@ done:
 	VADDPS      Z31, Z9, Z18
 	VADDPS      Z31, Z10, Z20
 	VADDPS      Z31, Z11, Z22
-	VPERMPS     Z26, Z16, Z17
-	VPERMPS     Z26, Z18, Z19
-	VPERMPS     Z26, Z20, Z21
-	VPERMPS     Z26, Z22, Z23
+	VMOVAPS     Z16, Z17
+	VPERMI2PS   Z25, Z26, Z17
+	VMOVAPS     Z18, Z19
+	VPERMI2PS   Z25, Z26, Z19
+	VMOVAPS     Z20, Z21
+	VPERMI2PS   Z25, Z26, Z21
+	VMOVAPS     Z22, Z23
+	VPERMI2PS   Z25, Z26, Z23
 	VSUBPS      Z31, Z16, Z16
 	VSUBPS      Z31, Z18, Z18
 	VSUBPS      Z31, Z20, Z20
@@ -3213,10 +3226,14 @@ done:
 	VADDPS      Z31, Z13, Z18
 	VADDPS      Z31, Z14, Z20
 	VADDPS      Z31, Z15, Z22
-	VPERMPS     Z26, Z16, Z17
-	VPERMPS     Z26, Z18, Z19
-	VPERMPS     Z26, Z20, Z21
-	VPERMPS     Z26, Z22, Z23
+	VMOVAPS     Z16, Z17
+	VPERMI2PS   Z25, Z26, Z17
+	VMOVAPS     Z18, Z19
+	VPERMI2PS   Z25, Z26, Z19
+	VMOVAPS     Z20, Z21
+	VPERMI2PS   Z25, Z26, Z21
+	VMOVAPS     Z22, Z23
+	VPERMI2PS   Z25, Z26, Z23
 	VSUBPS      Z31, Z16, Z16
 	VSUBPS      Z31, Z18, Z18
 	VSUBPS      Z31, Z20, Z20
@@ -3270,58 +3287,58 @@ done:
 	VZEROUPPER
 	RET
 
-DATA gemm_avx512_magic<>+0(SB)/4, $(786432.0)
-DATA gemm_avx512_magic<>+4(SB)/4, $(786432.0)
-DATA gemm_avx512_magic<>+8(SB)/4, $(786432.0)
-DATA gemm_avx512_magic<>+12(SB)/4, $(786432.0)
-DATA gemm_avx512_magic<>+16(SB)/4, $(786432.0)
-DATA gemm_avx512_magic<>+20(SB)/4, $(786432.0)
-DATA gemm_avx512_magic<>+24(SB)/4, $(786432.0)
-DATA gemm_avx512_magic<>+28(SB)/4, $(786432.0)
-DATA gemm_avx512_magic<>+32(SB)/4, $(786432.0)
-DATA gemm_avx512_magic<>+36(SB)/4, $(786432.0)
-DATA gemm_avx512_magic<>+40(SB)/4, $(786432.0)
-DATA gemm_avx512_magic<>+44(SB)/4, $(786432.0)
-DATA gemm_avx512_magic<>+48(SB)/4, $(786432.0)
-DATA gemm_avx512_magic<>+52(SB)/4, $(786432.0)
-DATA gemm_avx512_magic<>+56(SB)/4, $(786432.0)
-DATA gemm_avx512_magic<>+60(SB)/4, $(786432.0)
+DATA gemm_avx512_magic<>+0(SB)/4, $(393216.0)
+DATA gemm_avx512_magic<>+4(SB)/4, $(393216.0)
+DATA gemm_avx512_magic<>+8(SB)/4, $(393216.0)
+DATA gemm_avx512_magic<>+12(SB)/4, $(393216.0)
+DATA gemm_avx512_magic<>+16(SB)/4, $(393216.0)
+DATA gemm_avx512_magic<>+20(SB)/4, $(393216.0)
+DATA gemm_avx512_magic<>+24(SB)/4, $(393216.0)
+DATA gemm_avx512_magic<>+28(SB)/4, $(393216.0)
+DATA gemm_avx512_magic<>+32(SB)/4, $(393216.0)
+DATA gemm_avx512_magic<>+36(SB)/4, $(393216.0)
+DATA gemm_avx512_magic<>+40(SB)/4, $(393216.0)
+DATA gemm_avx512_magic<>+44(SB)/4, $(393216.0)
+DATA gemm_avx512_magic<>+48(SB)/4, $(393216.0)
+DATA gemm_avx512_magic<>+52(SB)/4, $(393216.0)
+DATA gemm_avx512_magic<>+56(SB)/4, $(393216.0)
+DATA gemm_avx512_magic<>+60(SB)/4, $(393216.0)
 GLOBL gemm_avx512_magic<>(SB), RODATA|NOPTR, $64
 
-DATA gemm_avx512_c1<>+0(SB)/4, $(0.6931878)
-DATA gemm_avx512_c1<>+4(SB)/4, $(0.6931878)
-DATA gemm_avx512_c1<>+8(SB)/4, $(0.6931878)
-DATA gemm_avx512_c1<>+12(SB)/4, $(0.6931878)
-DATA gemm_avx512_c1<>+16(SB)/4, $(0.6931878)
-DATA gemm_avx512_c1<>+20(SB)/4, $(0.6931878)
-DATA gemm_avx512_c1<>+24(SB)/4, $(0.6931878)
-DATA gemm_avx512_c1<>+28(SB)/4, $(0.6931878)
-DATA gemm_avx512_c1<>+32(SB)/4, $(0.6931878)
-DATA gemm_avx512_c1<>+36(SB)/4, $(0.6931878)
-DATA gemm_avx512_c1<>+40(SB)/4, $(0.6931878)
-DATA gemm_avx512_c1<>+44(SB)/4, $(0.6931878)
-DATA gemm_avx512_c1<>+48(SB)/4, $(0.6931878)
-DATA gemm_avx512_c1<>+52(SB)/4, $(0.6931878)
-DATA gemm_avx512_c1<>+56(SB)/4, $(0.6931878)
-DATA gemm_avx512_c1<>+60(SB)/4, $(0.6931878)
+DATA gemm_avx512_c1<>+0(SB)/4, $(0.6931573)
+DATA gemm_avx512_c1<>+4(SB)/4, $(0.6931573)
+DATA gemm_avx512_c1<>+8(SB)/4, $(0.6931573)
+DATA gemm_avx512_c1<>+12(SB)/4, $(0.6931573)
+DATA gemm_avx512_c1<>+16(SB)/4, $(0.6931573)
+DATA gemm_avx512_c1<>+20(SB)/4, $(0.6931573)
+DATA gemm_avx512_c1<>+24(SB)/4, $(0.6931573)
+DATA gemm_avx512_c1<>+28(SB)/4, $(0.6931573)
+DATA gemm_avx512_c1<>+32(SB)/4, $(0.6931573)
+DATA gemm_avx512_c1<>+36(SB)/4, $(0.6931573)
+DATA gemm_avx512_c1<>+40(SB)/4, $(0.6931573)
+DATA gemm_avx512_c1<>+44(SB)/4, $(0.6931573)
+DATA gemm_avx512_c1<>+48(SB)/4, $(0.6931573)
+DATA gemm_avx512_c1<>+52(SB)/4, $(0.6931573)
+DATA gemm_avx512_c1<>+56(SB)/4, $(0.6931573)
+DATA gemm_avx512_c1<>+60(SB)/4, $(0.6931573)
 GLOBL gemm_avx512_c1<>(SB), RODATA|NOPTR, $64
 
-DATA gemm_avx512_c2<>+0(SB)/4, $(0.24022652)
-DATA gemm_avx512_c2<>+4(SB)/4, $(0.24022652)
-DATA gemm_avx512_c2<>+8(SB)/4, $(0.24022652)
-DATA gemm_avx512_c2<>+12(SB)/4, $(0.24022652)
-DATA gemm_avx512_c2<>+16(SB)/4, $(0.24022652)
-DATA gemm_avx512_c2<>+20(SB)/4, $(0.24022652)
-DATA gemm_avx512_c2<>+24(SB)/4, $(0.24022652)
-DATA gemm_avx512_c2<>+28(SB)/4, $(0.24022652)
-DATA gemm_avx512_c2<>+32(SB)/4, $(0.24022652)
-DATA gemm_avx512_c2<>+36(SB)/4, $(0.24022652)
-DATA gemm_avx512_c2<>+40(SB)/4, $(0.24022652)
-DATA gemm_avx512_c2<>+44(SB)/4, $(0.24022652)
-DATA gemm_avx512_c2<>+48(SB)/4, $(0.24022652)
-DATA gemm_avx512_c2<>+52(SB)/4, $(0.24022652)
-DATA gemm_avx512_c2<>+56(SB)/4, $(0.24022652)
-DATA gemm_avx512_c2<>+60(SB)/4, $(0.24022652)
+DATA gemm_avx512_c2<>+0(SB)/4, $(0.2402265)
+DATA gemm_avx512_c2<>+4(SB)/4, $(0.2402265)
+DATA gemm_avx512_c2<>+8(SB)/4, $(0.2402265)
+DATA gemm_avx512_c2<>+12(SB)/4, $(0.2402265)
+DATA gemm_avx512_c2<>+16(SB)/4, $(0.2402265)
+DATA gemm_avx512_c2<>+20(SB)/4, $(0.2402265)
+DATA gemm_avx512_c2<>+24(SB)/4, $(0.2402265)
+DATA gemm_avx512_c2<>+28(SB)/4, $(0.2402265)
+DATA gemm_avx512_c2<>+32(SB)/4, $(0.2402265)
+DATA gemm_avx512_c2<>+36(SB)/4, $(0.2402265)
+DATA gemm_avx512_c2<>+40(SB)/4, $(0.2402265)
+DATA gemm_avx512_c2<>+44(SB)/4, $(0.2402265)
+DATA gemm_avx512_c2<>+48(SB)/4, $(0.2402265)
+DATA gemm_avx512_c2<>+52(SB)/4, $(0.2402265)
+DATA gemm_avx512_c2<>+56(SB)/4, $(0.2402265)
+DATA gemm_avx512_c2<>+60(SB)/4, $(0.2402265)
 GLOBL gemm_avx512_c2<>(SB), RODATA|NOPTR, $64
 
 DATA gemm_avx512_one<>+0(SB)/4, $(1.0)
@@ -3360,23 +3377,41 @@ DATA gemm_avx512_two<>+56(SB)/4, $(2.0)
 DATA gemm_avx512_two<>+60(SB)/4, $(2.0)
 GLOBL gemm_avx512_two<>(SB), RODATA|NOPTR, $64
 
-DATA gemm_avx512_exp2<>+0(SB)/4, $0x3f800000
-DATA gemm_avx512_exp2<>+4(SB)/4, $0x3f85aac3
-DATA gemm_avx512_exp2<>+8(SB)/4, $0x3f8b95c2
-DATA gemm_avx512_exp2<>+12(SB)/4, $0x3f91c3d3
-DATA gemm_avx512_exp2<>+16(SB)/4, $0x3f9837f0
-DATA gemm_avx512_exp2<>+20(SB)/4, $0x3f9ef532
-DATA gemm_avx512_exp2<>+24(SB)/4, $0x3fa5fed7
-DATA gemm_avx512_exp2<>+28(SB)/4, $0x3fad583f
-DATA gemm_avx512_exp2<>+32(SB)/4, $0x3fb504f3
-DATA gemm_avx512_exp2<>+36(SB)/4, $0x3fbd08a4
-DATA gemm_avx512_exp2<>+40(SB)/4, $0x3fc5672a
-DATA gemm_avx512_exp2<>+44(SB)/4, $0x3fce248c
-DATA gemm_avx512_exp2<>+48(SB)/4, $0x3fd744fd
-DATA gemm_avx512_exp2<>+52(SB)/4, $0x3fe0ccdf
-DATA gemm_avx512_exp2<>+56(SB)/4, $0x3feac0c7
-DATA gemm_avx512_exp2<>+60(SB)/4, $0x3ff5257d
-GLOBL gemm_avx512_exp2<>(SB), RODATA|NOPTR, $64
+DATA gemm_avx512_exp2_low<>+0(SB)/4, $0x3f800000
+DATA gemm_avx512_exp2_low<>+4(SB)/4, $0x3f82cd87
+DATA gemm_avx512_exp2_low<>+8(SB)/4, $0x3f85aac3
+DATA gemm_avx512_exp2_low<>+12(SB)/4, $0x3f88980f
+DATA gemm_avx512_exp2_low<>+16(SB)/4, $0x3f8b95c2
+DATA gemm_avx512_exp2_low<>+20(SB)/4, $0x3f8ea43a
+DATA gemm_avx512_exp2_low<>+24(SB)/4, $0x3f91c3d3
+DATA gemm_avx512_exp2_low<>+28(SB)/4, $0x3f94f4f0
+DATA gemm_avx512_exp2_low<>+32(SB)/4, $0x3f9837f0
+DATA gemm_avx512_exp2_low<>+36(SB)/4, $0x3f9b8d3a
+DATA gemm_avx512_exp2_low<>+40(SB)/4, $0x3f9ef532
+DATA gemm_avx512_exp2_low<>+44(SB)/4, $0x3fa27043
+DATA gemm_avx512_exp2_low<>+48(SB)/4, $0x3fa5fed7
+DATA gemm_avx512_exp2_low<>+52(SB)/4, $0x3fa9a15b
+DATA gemm_avx512_exp2_low<>+56(SB)/4, $0x3fad583f
+DATA gemm_avx512_exp2_low<>+60(SB)/4, $0x3fb123f6
+GLOBL gemm_avx512_exp2_low<>(SB), RODATA|NOPTR, $64
+
+DATA gemm_avx512_exp2_high<>+0(SB)/4, $0x3fb504f3
+DATA gemm_avx512_exp2_high<>+4(SB)/4, $0x3fb8fbaf
+DATA gemm_avx512_exp2_high<>+8(SB)/4, $0x3fbd08a4
+DATA gemm_avx512_exp2_high<>+12(SB)/4, $0x3fc12c4d
+DATA gemm_avx512_exp2_high<>+16(SB)/4, $0x3fc5672a
+DATA gemm_avx512_exp2_high<>+20(SB)/4, $0x3fc9b9be
+DATA gemm_avx512_exp2_high<>+24(SB)/4, $0x3fce248c
+DATA gemm_avx512_exp2_high<>+28(SB)/4, $0x3fd2a81e
+DATA gemm_avx512_exp2_high<>+32(SB)/4, $0x3fd744fd
+DATA gemm_avx512_exp2_high<>+36(SB)/4, $0x3fdbfbb8
+DATA gemm_avx512_exp2_high<>+40(SB)/4, $0x3fe0ccdf
+DATA gemm_avx512_exp2_high<>+44(SB)/4, $0x3fe5b907
+DATA gemm_avx512_exp2_high<>+48(SB)/4, $0x3feac0c7
+DATA gemm_avx512_exp2_high<>+52(SB)/4, $0x3fefe4ba
+DATA gemm_avx512_exp2_high<>+56(SB)/4, $0x3ff5257d
+DATA gemm_avx512_exp2_high<>+60(SB)/4, $0x3ffa83b3
+GLOBL gemm_avx512_exp2_high<>(SB), RODATA|NOPTR, $64
 
 // func gemmAVX512BiasTanh2x64(a *float32, b *float32, c *float32, bias *float32, k int, blocks int, sm int, sk int, ldb int, ldc int)
 // Requires: AVX, AVX512F
@@ -3392,7 +3427,8 @@ TEXT ·gemmAVX512BiasTanh2x64(SB), NOSPLIT, $0-80
 	VMOVUPS gemm_avx512_c2<>+0(SB), Z29
 	VMOVUPS gemm_avx512_one<>+0(SB), Z28
 	VMOVUPS gemm_avx512_two<>+0(SB), Z27
-	VMOVUPS gemm_avx512_exp2<>+0(SB), Z26
+	VMOVUPS gemm_avx512_exp2_low<>+0(SB), Z26
+	VMOVUPS gemm_avx512_exp2_high<>+0(SB), Z25
 	MOVQ    blocks+40(FP), R8
 
 block:
@@ -3508,10 +3544,14 @@ done:
 	VADDPS      Z31, Z1, Z10
 	VADDPS      Z31, Z2, Z12
 	VADDPS      Z31, Z3, Z14
-	VPERMPS     Z26, Z8, Z9
-	VPERMPS     Z26, Z10, Z11
-	VPERMPS     Z26, Z12, Z13
-	VPERMPS     Z26, Z14, Z15
+	VMOVAPS     Z8, Z9
+	VPERMI2PS   Z25, Z26, Z9
+	VMOVAPS     Z10, Z11
+	VPERMI2PS   Z25, Z26, Z11
+	VMOVAPS     Z12, Z13
+	VPERMI2PS   Z25, Z26, Z13
+	VMOVAPS     Z14, Z15
+	VPERMI2PS   Z25, Z26, Z15
 	VSUBPS      Z31, Z8, Z8
 	VSUBPS      Z31, Z10, Z10
 	VSUBPS      Z31, Z12, Z12
@@ -3556,10 +3596,14 @@ done:
 	VADDPS      Z31, Z5, Z10
 	VADDPS      Z31, Z6, Z12
 	VADDPS      Z31, Z7, Z14
-	VPERMPS     Z26, Z8, Z9
-	VPERMPS     Z26, Z10, Z11
-	VPERMPS     Z26, Z12, Z13
-	VPERMPS     Z26, Z14, Z15
+	VMOVAPS     Z8, Z9
+	VPERMI2PS   Z25, Z26, Z9
+	VMOVAPS     Z10, Z11
+	VPERMI2PS   Z25, Z26, Z11
+	VMOVAPS     Z12, Z13
+	VPERMI2PS   Z25, Z26, Z13
+	VMOVAPS     Z14, Z15
+	VPERMI2PS   Z25, Z26, Z15
 	VSUBPS      Z31, Z8, Z8
 	VSUBPS      Z31, Z10, Z10
 	VSUBPS      Z31, Z12, Z12
@@ -3623,7 +3667,8 @@ TEXT ·gemmAVX512BiasTanh1x64(SB), NOSPLIT, $0-80
 	VMOVUPS gemm_avx512_c2<>+0(SB), Z29
 	VMOVUPS gemm_avx512_one<>+0(SB), Z28
 	VMOVUPS gemm_avx512_two<>+0(SB), Z27
-	VMOVUPS gemm_avx512_exp2<>+0(SB), Z26
+	VMOVUPS gemm_avx512_exp2_low<>+0(SB), Z26
+	VMOVUPS gemm_avx512_exp2_high<>+0(SB), Z25
 	MOVQ    blocks+40(FP), R8
 
 block:
@@ -3710,10 +3755,14 @@ done:
 	VADDPS      Z31, Z1, Z6
 	VADDPS      Z31, Z2, Z8
 	VADDPS      Z31, Z3, Z10
-	VPERMPS     Z26, Z4, Z5
-	VPERMPS     Z26, Z6, Z7
-	VPERMPS     Z26, Z8, Z9
-	VPERMPS     Z26, Z10, Z11
+	VMOVAPS     Z4, Z5
+	VPERMI2PS   Z25, Z26, Z5
+	VMOVAPS     Z6, Z7
+	VPERMI2PS   Z25, Z26, Z7
+	VMOVAPS     Z8, Z9
+	VPERMI2PS   Z25, Z26, Z9
+	VMOVAPS     Z10, Z11
+	VPERMI2PS   Z25, Z26, Z11
 	VSUBPS      Z31, Z4, Z4
 	VSUBPS      Z31, Z6, Z6
 	VSUBPS      Z31, Z8, Z8
@@ -3775,7 +3824,8 @@ TEXT ·gemmAVX512BiasTanh4x48(SB), NOSPLIT, $0-80
 	VMOVUPS gemm_avx512_c2<>+0(SB), Z29
 	VMOVUPS gemm_avx512_one<>+0(SB), Z28
 	VMOVUPS gemm_avx512_two<>+0(SB), Z27
-	VMOVUPS gemm_avx512_exp2<>+0(SB), Z26
+	VMOVUPS gemm_avx512_exp2_low<>+0(SB), Z26
+	VMOVUPS gemm_avx512_exp2_high<>+0(SB), Z25
 	MOVQ    blocks+40(FP), R8
 
 block:
@@ -3929,10 +3979,14 @@ done:
 	VADDPS      Z31, Z1, Z14
 	VADDPS      Z31, Z2, Z16
 	VADDPS      Z31, Z3, Z18
-	VPERMPS     Z26, Z12, Z13
-	VPERMPS     Z26, Z14, Z15
-	VPERMPS     Z26, Z16, Z17
-	VPERMPS     Z26, Z18, Z19
+	VMOVAPS     Z12, Z13
+	VPERMI2PS   Z25, Z26, Z13
+	VMOVAPS     Z14, Z15
+	VPERMI2PS   Z25, Z26, Z15
+	VMOVAPS     Z16, Z17
+	VPERMI2PS   Z25, Z26, Z17
+	VMOVAPS     Z18, Z19
+	VPERMI2PS   Z25, Z26, Z19
 	VSUBPS      Z31, Z12, Z12
 	VSUBPS      Z31, Z14, Z14
 	VSUBPS      Z31, Z16, Z16
@@ -3977,10 +4031,14 @@ done:
 	VADDPS      Z31, Z5, Z14
 	VADDPS      Z31, Z6, Z16
 	VADDPS      Z31, Z7, Z18
-	VPERMPS     Z26, Z12, Z13
-	VPERMPS     Z26, Z14, Z15
-	VPERMPS     Z26, Z16, Z17
-	VPERMPS     Z26, Z18, Z19
+	VMOVAPS     Z12, Z13
+	VPERMI2PS   Z25, Z26, Z13
+	VMOVAPS     Z14, Z15
+	VPERMI2PS   Z25, Z26, Z15
+	VMOVAPS     Z16, Z17
+	VPERMI2PS   Z25, Z26, Z17
+	VMOVAPS     Z18, Z19
+	VPERMI2PS   Z25, Z26, Z19
 	VSUBPS      Z31, Z12, Z12
 	VSUBPS      Z31, Z14, Z14
 	VSUBPS      Z31, Z16, Z16
@@ -4025,10 +4083,14 @@ done:
 	VADDPS      Z31, Z9, Z14
 	VADDPS      Z31, Z10, Z16
 	VADDPS      Z31, Z11, Z18
-	VPERMPS     Z26, Z12, Z13
-	VPERMPS     Z26, Z14, Z15
-	VPERMPS     Z26, Z16, Z17
-	VPERMPS     Z26, Z18, Z19
+	VMOVAPS     Z12, Z13
+	VPERMI2PS   Z25, Z26, Z13
+	VMOVAPS     Z14, Z15
+	VPERMI2PS   Z25, Z26, Z15
+	VMOVAPS     Z16, Z17
+	VPERMI2PS   Z25, Z26, Z17
+	VMOVAPS     Z18, Z19
+	VPERMI2PS   Z25, Z26, Z19
 	VSUBPS      Z31, Z12, Z12
 	VSUBPS      Z31, Z14, Z14
 	VSUBPS      Z31, Z16, Z16
@@ -4096,7 +4158,8 @@ TEXT ·gemmAVX512BiasTanh2x48(SB), NOSPLIT, $0-80
 	VMOVUPS gemm_avx512_c2<>+0(SB), Z29
 	VMOVUPS gemm_avx512_one<>+0(SB), Z28
 	VMOVUPS gemm_avx512_two<>+0(SB), Z27
-	VMOVUPS gemm_avx512_exp2<>+0(SB), Z26
+	VMOVUPS gemm_avx512_exp2_low<>+0(SB), Z26
+	VMOVUPS gemm_avx512_exp2_high<>+0(SB), Z25
 	MOVQ    blocks+40(FP), R8
 
 block:
@@ -4195,10 +4258,14 @@ done:
 	VADDPS      Z31, Z1, Z8
 	VADDPS      Z31, Z2, Z10
 	VADDPS      Z31, Z3, Z12
-	VPERMPS     Z26, Z6, Z7
-	VPERMPS     Z26, Z8, Z9
-	VPERMPS     Z26, Z10, Z11
-	VPERMPS     Z26, Z12, Z13
+	VMOVAPS     Z6, Z7
+	VPERMI2PS   Z25, Z26, Z7
+	VMOVAPS     Z8, Z9
+	VPERMI2PS   Z25, Z26, Z9
+	VMOVAPS     Z10, Z11
+	VPERMI2PS   Z25, Z26, Z11
+	VMOVAPS     Z12, Z13
+	VPERMI2PS   Z25, Z26, Z13
 	VSUBPS      Z31, Z6, Z6
 	VSUBPS      Z31, Z8, Z8
 	VSUBPS      Z31, Z10, Z10
@@ -4241,8 +4308,10 @@ done:
 	VMOVUPS     Z3, (CX)(DI*1)
 	VADDPS      Z31, Z4, Z6
 	VADDPS      Z31, Z5, Z8
-	VPERMPS     Z26, Z6, Z7
-	VPERMPS     Z26, Z8, Z9
+	VMOVAPS     Z6, Z7
+	VPERMI2PS   Z25, Z26, Z7
+	VMOVAPS     Z8, Z9
+	VPERMI2PS   Z25, Z26, Z9
 	VSUBPS      Z31, Z6, Z6
 	VSUBPS      Z31, Z8, Z8
 	VSUBPS      Z6, Z4, Z4
@@ -4286,7 +4355,8 @@ TEXT ·gemmAVX512BiasTanh1x48(SB), NOSPLIT, $0-80
 	VMOVUPS gemm_avx512_c2<>+0(SB), Z29
 	VMOVUPS gemm_avx512_one<>+0(SB), Z28
 	VMOVUPS gemm_avx512_two<>+0(SB), Z27
-	VMOVUPS gemm_avx512_exp2<>+0(SB), Z26
+	VMOVUPS gemm_avx512_exp2_low<>+0(SB), Z26
+	VMOVUPS gemm_avx512_exp2_high<>+0(SB), Z25
 	MOVQ    blocks+40(FP), R8
 
 block:
@@ -4361,9 +4431,12 @@ done:
 	VADDPS      Z31, Z0, Z3
 	VADDPS      Z31, Z1, Z5
 	VADDPS      Z31, Z2, Z7
-	VPERMPS     Z26, Z3, Z4
-	VPERMPS     Z26, Z5, Z6
-	VPERMPS     Z26, Z7, Z8
+	VMOVAPS     Z3, Z4
+	VPERMI2PS   Z25, Z26, Z4
+	VMOVAPS     Z5, Z6
+	VPERMI2PS   Z25, Z26, Z6
+	VMOVAPS     Z7, Z8
+	VPERMI2PS   Z25, Z26, Z8
 	VSUBPS      Z31, Z3, Z3
 	VSUBPS      Z31, Z5, Z5
 	VSUBPS      Z31, Z7, Z7
@@ -4415,7 +4488,8 @@ TEXT ·gemmAVX512BiasTanh4x32(SB), NOSPLIT, $0-80
 	VMOVUPS gemm_avx512_c2<>+0(SB), Z29
 	VMOVUPS gemm_avx512_one<>+0(SB), Z28
 	VMOVUPS gemm_avx512_two<>+0(SB), Z27
-	VMOVUPS gemm_avx512_exp2<>+0(SB), Z26
+	VMOVUPS gemm_avx512_exp2_low<>+0(SB), Z26
+	VMOVUPS gemm_avx512_exp2_high<>+0(SB), Z25
 	MOVQ    blocks+40(FP), R8
 
 block:
@@ -4540,10 +4614,14 @@ done:
 	VADDPS      Z31, Z1, Z10
 	VADDPS      Z31, Z2, Z12
 	VADDPS      Z31, Z3, Z14
-	VPERMPS     Z26, Z8, Z9
-	VPERMPS     Z26, Z10, Z11
-	VPERMPS     Z26, Z12, Z13
-	VPERMPS     Z26, Z14, Z15
+	VMOVAPS     Z8, Z9
+	VPERMI2PS   Z25, Z26, Z9
+	VMOVAPS     Z10, Z11
+	VPERMI2PS   Z25, Z26, Z11
+	VMOVAPS     Z12, Z13
+	VPERMI2PS   Z25, Z26, Z13
+	VMOVAPS     Z14, Z15
+	VPERMI2PS   Z25, Z26, Z15
 	VSUBPS      Z31, Z8, Z8
 	VSUBPS      Z31, Z10, Z10
 	VSUBPS      Z31, Z12, Z12
@@ -4588,10 +4666,14 @@ done:
 	VADDPS      Z31, Z5, Z10
 	VADDPS      Z31, Z6, Z12
 	VADDPS      Z31, Z7, Z14
-	VPERMPS     Z26, Z8, Z9
-	VPERMPS     Z26, Z10, Z11
-	VPERMPS     Z26, Z12, Z13
-	VPERMPS     Z26, Z14, Z15
+	VMOVAPS     Z8, Z9
+	VPERMI2PS   Z25, Z26, Z9
+	VMOVAPS     Z10, Z11
+	VPERMI2PS   Z25, Z26, Z11
+	VMOVAPS     Z12, Z13
+	VPERMI2PS   Z25, Z26, Z13
+	VMOVAPS     Z14, Z15
+	VPERMI2PS   Z25, Z26, Z15
 	VSUBPS      Z31, Z8, Z8
 	VSUBPS      Z31, Z10, Z10
 	VSUBPS      Z31, Z12, Z12
@@ -4659,7 +4741,8 @@ TEXT ·gemmAVX512BiasTanh2x32(SB), NOSPLIT, $0-80
 	VMOVUPS gemm_avx512_c2<>+0(SB), Z29
 	VMOVUPS gemm_avx512_one<>+0(SB), Z28
 	VMOVUPS gemm_avx512_two<>+0(SB), Z27
-	VMOVUPS gemm_avx512_exp2<>+0(SB), Z26
+	VMOVUPS gemm_avx512_exp2_low<>+0(SB), Z26
+	VMOVUPS gemm_avx512_exp2_high<>+0(SB), Z25
 	MOVQ    blocks+40(FP), R8
 
 block:
@@ -4741,10 +4824,14 @@ done:
 	VADDPS      Z31, Z1, Z6
 	VADDPS      Z31, Z2, Z8
 	VADDPS      Z31, Z3, Z10
-	VPERMPS     Z26, Z4, Z5
-	VPERMPS     Z26, Z6, Z7
-	VPERMPS     Z26, Z8, Z9
-	VPERMPS     Z26, Z10, Z11
+	VMOVAPS     Z4, Z5
+	VPERMI2PS   Z25, Z26, Z5
+	VMOVAPS     Z6, Z7
+	VPERMI2PS   Z25, Z26, Z7
+	VMOVAPS     Z8, Z9
+	VPERMI2PS   Z25, Z26, Z9
+	VMOVAPS     Z10, Z11
+	VPERMI2PS   Z25, Z26, Z11
 	VSUBPS      Z31, Z4, Z4
 	VSUBPS      Z31, Z6, Z6
 	VSUBPS      Z31, Z8, Z8
@@ -4808,7 +4895,8 @@ TEXT ·gemmAVX512BiasTanh1x32(SB), NOSPLIT, $0-80
 	VMOVUPS gemm_avx512_c2<>+0(SB), Z29
 	VMOVUPS gemm_avx512_one<>+0(SB), Z28
 	VMOVUPS gemm_avx512_two<>+0(SB), Z27
-	VMOVUPS gemm_avx512_exp2<>+0(SB), Z26
+	VMOVUPS gemm_avx512_exp2_low<>+0(SB), Z26
+	VMOVUPS gemm_avx512_exp2_high<>+0(SB), Z25
 	MOVQ    blocks+40(FP), R8
 
 block:
@@ -4871,8 +4959,10 @@ single:
 done:
 	VADDPS      Z31, Z0, Z2
 	VADDPS      Z31, Z1, Z4
-	VPERMPS     Z26, Z2, Z3
-	VPERMPS     Z26, Z4, Z5
+	VMOVAPS     Z2, Z3
+	VPERMI2PS   Z25, Z26, Z3
+	VMOVAPS     Z4, Z5
+	VPERMI2PS   Z25, Z26, Z5
 	VSUBPS      Z31, Z2, Z2
 	VSUBPS      Z31, Z4, Z4
 	VSUBPS      Z2, Z0, Z0
@@ -4914,7 +5004,8 @@ TEXT ·gemmAVX512BiasTanh4x16(SB), NOSPLIT, $0-80
 	VMOVUPS gemm_avx512_c2<>+0(SB), Z29
 	VMOVUPS gemm_avx512_one<>+0(SB), Z28
 	VMOVUPS gemm_avx512_two<>+0(SB), Z27
-	VMOVUPS gemm_avx512_exp2<>+0(SB), Z26
+	VMOVUPS gemm_avx512_exp2_low<>+0(SB), Z26
+	VMOVUPS gemm_avx512_exp2_high<>+0(SB), Z25
 	MOVQ    blocks+40(FP), R8
 
 block:
@@ -5010,10 +5101,14 @@ done:
 	VADDPS      Z31, Z1, Z6
 	VADDPS      Z31, Z2, Z8
 	VADDPS      Z31, Z3, Z10
-	VPERMPS     Z26, Z4, Z5
-	VPERMPS     Z26, Z6, Z7
-	VPERMPS     Z26, Z8, Z9
-	VPERMPS     Z26, Z10, Z11
+	VMOVAPS     Z4, Z5
+	VPERMI2PS   Z25, Z26, Z5
+	VMOVAPS     Z6, Z7
+	VPERMI2PS   Z25, Z26, Z7
+	VMOVAPS     Z8, Z9
+	VPERMI2PS   Z25, Z26, Z9
+	VMOVAPS     Z10, Z11
+	VPERMI2PS   Z25, Z26, Z11
 	VSUBPS      Z31, Z4, Z4
 	VSUBPS      Z31, Z6, Z6
 	VSUBPS      Z31, Z8, Z8
@@ -5081,7 +5176,8 @@ TEXT ·gemmAVX512BiasTanh2x16(SB), NOSPLIT, $0-80
 	VMOVUPS gemm_avx512_c2<>+0(SB), Z29
 	VMOVUPS gemm_avx512_one<>+0(SB), Z28
 	VMOVUPS gemm_avx512_two<>+0(SB), Z27
-	VMOVUPS gemm_avx512_exp2<>+0(SB), Z26
+	VMOVUPS gemm_avx512_exp2_low<>+0(SB), Z26
+	VMOVUPS gemm_avx512_exp2_high<>+0(SB), Z25
 	MOVQ    blocks+40(FP), R8
 
 block:
@@ -5144,8 +5240,10 @@ single:
 done:
 	VADDPS      Z31, Z0, Z2
 	VADDPS      Z31, Z1, Z4
-	VPERMPS     Z26, Z2, Z3
-	VPERMPS     Z26, Z4, Z5
+	VMOVAPS     Z2, Z3
+	VPERMI2PS   Z25, Z26, Z3
+	VMOVAPS     Z4, Z5
+	VPERMI2PS   Z25, Z26, Z5
 	VSUBPS      Z31, Z2, Z2
 	VSUBPS      Z31, Z4, Z4
 	VSUBPS      Z2, Z0, Z0
@@ -5189,7 +5287,8 @@ TEXT ·gemmAVX512BiasTanh1x16(SB), NOSPLIT, $0-80
 	VMOVUPS gemm_avx512_c2<>+0(SB), Z29
 	VMOVUPS gemm_avx512_one<>+0(SB), Z28
 	VMOVUPS gemm_avx512_two<>+0(SB), Z27
-	VMOVUPS gemm_avx512_exp2<>+0(SB), Z26
+	VMOVUPS gemm_avx512_exp2_low<>+0(SB), Z26
+	VMOVUPS gemm_avx512_exp2_high<>+0(SB), Z25
 	MOVQ    blocks+40(FP), R8
 
 block:
@@ -5240,7 +5339,8 @@ single:
 
 done:
 	VADDPS      Z31, Z0, Z1
-	VPERMPS     Z26, Z1, Z2
+	VMOVAPS     Z1, Z2
+	VPERMI2PS   Z25, Z26, Z2
 	VSUBPS      Z31, Z1, Z1
 	VSUBPS      Z1, Z0, Z0
 	VSCALEFPS   Z1, Z2, Z2

@@ -9,18 +9,21 @@ import (
 )
 
 // tanhState holds the registers of tanh(x) = 1 - 2/(2^t + 1) for t = 2 log2(e) x,
-// which comes prescaled. 2^t = T*p: T = 2^(n/16) (AVX2: 2^(n/8)) by a table on
-// the low bits of n = round(16 t), p a polynomial in the rest f = t - n/16.
+// which comes prescaled. 2^t = T*p: T = 2^(n/32) (AVX2: 2^(n/8)) by a table on
+// the low bits of n = round(32 t), p a polynomial in the rest f = t - n/32.
 //
-// Adding 1.5*2^19 rounds t to sixteenths and leaves n in the mantissa's low
-// bits. AVX-512 scales by vscalefps, which needs no clamp: |t| of any finite
-// size saturates to +-1 and infinities give NaN. AVX2 adds n to the exponent
-// bits instead and clamps first. Largest absolute error 3.4e-7 (AVX-512).
+// Adding 1.5*2^18 rounds t to 32nds and leaves n in the mantissa's low bits.
+// AVX-512 looks them up in two registers, which lets degree 2 do what one
+// register of 16 and degree 3 would, and scales by vscalefps, which needs no
+// clamp: |t| of any finite size saturates to +-1 and infinities give NaN. AVX2
+// adds n to the exponent bits instead and clamps first. The largest absolute
+// error is in TestGemmTanhError.
 type tanhState struct {
 	*isa
-	group                          int // vectors worked on at once
-	temps                          []VecPhysical
-	magic, c1, c2, one, two, table VecPhysical // AVX-512 keeps constants in registers
+	group                   int // vectors worked on at once
+	temps                   []VecPhysical
+	magic, c1, c2, one, two VecPhysical // AVX-512 keeps constants in registers
+	low, high               VecPhysical // and the table
 }
 
 func (i *isa) newTanh(spare []VecPhysical) *tanhState {
@@ -33,18 +36,20 @@ func (i *isa) newTanh(spare []VecPhysical) *tanhState {
 		return t
 	}
 	n := len(spare)
-	t.magic, t.c1, t.c2, t.one, t.two, t.table = spare[n-1], spare[n-2], spare[n-3], spare[n-4], spare[n-5], spare[n-6]
-	t.group, t.temps = 4, spare[:n-6]
-	VMOVUPS(i.constant("magic", 786432), t.magic)
-	VMOVUPS(i.constant("c1", 0.69318780), t.c1)
-	VMOVUPS(i.constant("c2", 0.24022652), t.c2)
+	t.magic, t.c1, t.c2, t.one, t.two = spare[n-1], spare[n-2], spare[n-3], spare[n-4], spare[n-5]
+	t.low, t.high = spare[n-6], spare[n-7]
+	t.group, t.temps = 4, spare[:n-7]
+	VMOVUPS(i.constant("magic", 393216), t.magic)
+	VMOVUPS(i.constant("c1", 0.69315734), t.c1)
+	VMOVUPS(i.constant("c2", 0.24022651), t.c2)
 	VMOVUPS(i.constant("one", 1), t.one)
 	VMOVUPS(i.constant("two", 2), t.two)
-	table := make([]uint32, 16)
+	table := make([]uint32, 32)
 	for e := range table {
-		table[e] = math.Float32bits(float32(math.Exp2(float64(e) / 16)))
+		table[e] = math.Float32bits(float32(math.Exp2(float64(e) / 32)))
 	}
-	VMOVUPS(i.words("exp2", table), t.table)
+	VMOVUPS(i.words("exp2_low", table[:16]), t.low)
+	VMOVUPS(i.words("exp2_high", table[16:]), t.high)
 	return t
 }
 
@@ -61,7 +66,7 @@ func (t *tanhState) apply(vectors []VecPhysical) {
 		}
 	}
 	each(func(x, n, p VecPhysical) { VADDPS(t.magic, x, n) })
-	each(func(x, n, p VecPhysical) { VPERMPS(t.table, n, p) })
+	each(func(x, n, p VecPhysical) { VMOVAPS(n, p); VPERMI2PS(t.high, t.low, p) })
 	each(func(x, n, p VecPhysical) { VSUBPS(t.magic, n, n) })
 	each(func(x, n, p VecPhysical) { VSUBPS(n, x, x) })
 	each(func(x, n, p VecPhysical) { VSCALEFPS(n, p, p) })

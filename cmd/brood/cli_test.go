@@ -1,0 +1,310 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// binary is the command as users get it, built once.
+var binary string
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "brood-cli-*")
+	if err != nil {
+		panic(err)
+	}
+	binary = filepath.Join(dir, "brood")
+	build := exec.Command("go", "build", "-o", binary, ".")
+	build.Stdout, build.Stderr = os.Stdout, os.Stderr
+	code := 1
+	if err := build.Run(); err == nil {
+		code = m.Run()
+	}
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+const smallYAML = `env: {id: CartPole-v1, count: 4}
+policy: {hidden: [8]}
+ppo: {steps: 16, epochs: 2, minibatches: 2}
+pbt: {population_size: 4, perturbation_interval: 3, ready_percentage: 0.5}
+checkpoint: {every: 5}
+run: {total_steps: 3000, selection_episodes: 3}
+`
+
+// brood runs the binary in dir and returns what it printed and its exit code.
+func brood(t *testing.T, dir string, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	cmd := exec.Command(binary, args...)
+	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &out, &errs
+	err := cmd.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// workplace is a folder with small.yaml.
+func workplace(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "small.yaml"), []byte(smallYAML), 0o644))
+	return dir
+}
+
+func object(t *testing.T, text string) map[string]any {
+	t.Helper()
+	var v map[string]any
+	require.NoError(t, json.Unmarshal([]byte(text), &v), text)
+	return v
+}
+
+func TestTrainEvalInspect(t *testing.T) {
+	dir := workplace(t)
+	out, errs, code := brood(t, dir, "train", "small.yaml", "--out", "runs/a", "--json", "--quiet")
+	require.Zero(t, code, errs)
+	assert.Empty(t, errs, "--quiet")
+	summary := object(t, out)
+	stored, err := os.ReadFile(filepath.Join(dir, "runs/a/summary.json"))
+	require.NoError(t, err)
+	assert.Equal(t, summary, object(t, string(stored)), "--json prints what summary.json holds")
+	assert.EqualValues(t, 12, summary["updates"])
+	assert.EqualValues(t, 3072, summary["env_steps"])
+	assert.EqualValues(t, 4, summary["population"])
+	assert.Nil(t, summary["stopped"])
+	best := summary["best"].(map[string]any)
+	assert.Equal(t, "runs/a/best.ckpt", best["checkpoint"])
+	assert.Len(t, summary["members"], 4)
+
+	out, errs, code = brood(t, dir, "eval", "runs/a", "--json", "--episodes", "7", "--seed", "3")
+	require.Zero(t, code, errs)
+	played := object(t, out)
+	for _, key := range []string{"mean_return", "std_return", "min_return", "max_return", "mean_length"} {
+		assert.Contains(t, played, key)
+	}
+	assert.EqualValues(t, 7, played["episodes"])
+	assert.Equal(t, played["mean_return"], played["mean_length"], "CartPole pays 1 a step")
+	again, _, _ := brood(t, dir, "eval", "runs/a/best.ckpt", "--json", "--episodes", "7", "--seed", "3")
+	assert.Equal(t, out, again, "a run folder stands for its best member")
+	human, _, code := brood(t, dir, "eval", "runs/a", "--episodes", "7")
+	require.Zero(t, code)
+	assert.Contains(t, human, "CartPole-v1  7 episodes, seed 0  runs/a/best.ckpt\nmean return  ")
+
+	out, errs, code = brood(t, dir, "inspect", "runs/a", "--json")
+	require.Zero(t, code, errs)
+	inspected := object(t, out)
+	assert.Equal(t, "v2_full_parameters", inspected["format_version"])
+	assert.EqualValues(t, 12, inspected["step"])
+	assert.Equal(t, best["mean_return"], inspected["performance"])
+	assert.Equal(t, true, inspected["has_optimizer_state"])
+	assert.Equal(t, "CartPole-v1", inspected["env"].(map[string]any)["id"])
+	sections := inspected["sections"].(map[string]any)
+	for section, tensor := range map[string]string{"policy": "actor.0.weight", "optimizer_state": "step", "vgs_state": "mean_abs",
+		"kl_penalty_state": "beta", "observation_norm": "mean", "hyperparameters": "gamma", "rng": "seed"} {
+		require.Contains(t, sections, section)
+		assert.Contains(t, sections[section].(map[string]any)["tensors"], tensor)
+	}
+	assert.Equal(t, []any{8.0, 4.0}, sections["policy"].(map[string]any)["tensors"].(map[string]any)["actor.0.weight"])
+	human, _, code = brood(t, dir, "inspect", "runs/a/best.ckpt")
+	require.Zero(t, code)
+	assert.Contains(t, human, "checksums        verified")
+
+	digest, errs, code := brood(t, dir, "inspect", "runs/a", "--digest")
+	require.Zero(t, code, errs)
+	assert.Regexp(t, `^[0-9a-f]{64}\n$`, digest)
+	_, _, code = brood(t, dir, "train", "runs/a/config.yaml", "--out", "runs/b", "--quiet")
+	require.Zero(t, code)
+	same, _, _ := brood(t, dir, "inspect", "runs/b", "--digest")
+	assert.Equal(t, digest, same, "config.yaml runs again as it is")
+	_, _, code = brood(t, dir, "train", "small.yaml", "--out", "runs/c", "--quiet", "--seed", "2")
+	require.Zero(t, code)
+	other, _, _ := brood(t, dir, "inspect", "runs/c", "--digest")
+	assert.NotEqual(t, digest, other)
+}
+
+func TestTrainForPeople(t *testing.T) {
+	dir := workplace(t)
+	out, errs, code := brood(t, dir, "train", "small.yaml", "--seed", "5")
+	require.Zero(t, code, errs)
+	folders, err := filepath.Glob(filepath.Join(dir, "runs", "small-*-seed5"))
+	require.NoError(t, err)
+	require.Len(t, folders, 1, "the default folder names what was run")
+	folder := filepath.Join("runs", filepath.Base(folders[0]))
+	assert.Contains(t, errs, "CartPole-v1  4 members x 4 environments  ")
+	assert.Contains(t, errs, "100%  3.07k steps  ")
+	assert.NotContains(t, errs, "\x1b", "no escape codes outside a terminal")
+	assert.NotContains(t, errs, "\r")
+	assert.Contains(t, out, "CartPole-v1  3,072 env steps in ")
+	assert.Contains(t, out, "member  mean return")
+	assert.Contains(t, out, "checkpoint  "+folder+"/best.ckpt\n")
+	assert.True(t, strings.HasSuffix(out, "next        brood eval "+folder+"\n"), out)
+}
+
+func TestExitCodesAndMessages(t *testing.T) {
+	dir := workplace(t)
+	_, errs, code := brood(t, dir, "train", "small.yaml", "--out", "done", "--quiet")
+	require.Zero(t, code, errs)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "bad.yaml"), []byte("ppo:\n  gama: 1\n  steps: x\n"), 0o644))
+	member, err := os.ReadFile(filepath.Join(dir, "done/best.ckpt"))
+	require.NoError(t, err)
+	member[len(member)/2] ^= 1
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "damaged.ckpt"), member, 0o644))
+	tests := []struct {
+		args string
+		code int
+		want string // in stderr
+	}{
+		{"bogus", 2, `unknown command "bogus"`},
+		{"train --bogus", 2, "unknown flag: --bogus; see `brood train --help`"},
+		{"train --seed x", 2, `invalid argument "x" for "--seed" flag`},
+		{"train a b", 2, "takes one preset or configuration, got 2: a b"},
+		{"train nothing.yaml", 2, "nothing.yaml is neither a preset (cartpole, acrobot, mountaincar, mountaincar-continuous, pendulum) nor a file"},
+		{"train bad.yaml", 2, "brood: bad.yaml:2:3: ppo.gama: unknown key; did you mean gamma?\n       bad.yaml:3:10: ppo.steps: is the text \"x\", but a whole number is expected\n"},
+		{"train --set ppo.gama=1", 2, "brood: --set ppo.gama=1: ppo.gama: unknown key; did you mean gamma?"},
+		{"train --set gamma", 2, "--set gamma: want KEY=VALUE"},
+		{"train --device cuda", 2, `--device cuda: run.device: "cuda" is not available: this build has no CUDA engine`},
+		{"train --device cuda:0", 2, "this build has no CUDA engine"},
+		{"train --device gpu", 2, `"gpu" is not valid: must be auto, cpu, cuda or cuda:N`},
+		{"train small.yaml --out done", 2, "the run folder is not empty: done holds a run; choose another --out, or continue it with `brood resume done`"},
+		{"train small.yaml --out done/best.ckpt/x", 1, "not a directory"},
+		{"resume", 2, "brood resume takes one argument, the run folder; got 0"},
+		{"resume nowhere", 2, "nowhere"},
+		{"resume done --set env.id=Acrobot-v1", 2, "env.id: Acrobot-v1 cannot be resumed: the run was made with CartPole-v1"},
+		{"eval", 2, "takes one argument"},
+		{"eval nowhere", 2, "nowhere"},
+		{"eval done --episodes 0", 2, "episodes: 0 is not valid: must be 1 to 1000000"},
+		{"eval damaged.ckpt", 1, "damaged checkpoint"},
+		{"eval small.yaml", 1, "small.yaml"},
+		{"inspect damaged.ckpt", 1, "damaged checkpoint"},
+		{"inspect done --json --digest", 2, "--digest prints the digest alone"},
+		{"presets x", 2, `unknown command "x" for "brood presets"`},
+	}
+	for _, test := range tests {
+		t.Run(test.args, func(t *testing.T) {
+			out, errs, code := brood(t, dir, strings.Fields(test.args)...)
+			assert.Equal(t, test.code, code, errs)
+			assert.Contains(t, errs, test.want)
+			assert.Empty(t, out, "errors go to stderr")
+		})
+	}
+	runs, err := filepath.Glob(filepath.Join(dir, "runs", "*"))
+	require.NoError(t, err)
+	assert.Empty(t, runs, "a run that was refused leaves no folder")
+}
+
+func TestDoctorAndPresetsAndHelp(t *testing.T) {
+	out, _, code := brood(t, t.TempDir(), "doctor")
+	require.Zero(t, code)
+	for _, want := range []string{"\ncpu ", "\nthreads ", "\nmemory ", "this build has no CUDA engine", "trained and played a small population"} {
+		assert.Contains(t, out, want)
+	}
+	out, _, code = brood(t, t.TempDir(), "presets")
+	require.Zero(t, code)
+	for _, want := range []string{"cartpole ", "acrobot ", "mountaincar ", "mountaincar-continuous ", "pendulum ", "-172.2"} {
+		assert.Contains(t, out, want)
+	}
+	out, _, code = brood(t, t.TempDir())
+	require.Zero(t, code)
+	assert.Contains(t, out, "Available Commands:")
+}
+
+// A real Ctrl-C, or SIGTERM, in the middle of a run.
+func TestSignalThenResume(t *testing.T) {
+	dir := workplace(t)
+	// Long enough that the signal, sent at the first lines of metrics, comes well
+	// before the end.
+	long := []string{"--set", "run.total_steps=600000", "--quiet", "--set", "checkpoint.every=0"}
+	_, errs, code := brood(t, dir, append([]string{"train", "small.yaml", "--out", "whole"}, long...)...)
+	require.Zero(t, code, errs)
+	whole, _, _ := brood(t, dir, "inspect", "whole", "--digest")
+
+	for _, signal := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+		t.Run(signal.String(), func(t *testing.T) {
+			out := signal.String()
+			cmd := exec.Command(binary, append([]string{"train", "small.yaml", "--out", out}, long...)...)
+			cmd.Dir = dir
+			var said bytes.Buffer
+			cmd.Stderr = &said
+			require.NoError(t, cmd.Start())
+			ended := make(chan error, 1)
+			go func() { ended <- cmd.Wait() }()
+			// The first lines appear after a tenth of the run.
+			waitForContent(t, ended, filepath.Join(dir, out, "metrics.jsonl"))
+			require.NoError(t, cmd.Process.Signal(signal))
+			require.Error(t, <-ended)
+			require.Equal(t, 130, cmd.ProcessState.ExitCode(), said.String())
+			assert.Contains(t, said.String(), "to go on: brood resume "+out)
+
+			stopped, errs, code := brood(t, dir, "resume", out, "--json", "--quiet")
+			require.Zero(t, code, errs)
+			assert.Nil(t, object(t, stopped)["stopped"])
+			digest, _, _ := brood(t, dir, "inspect", out, "--digest")
+			assert.Equal(t, whole, digest)
+			for _, file := range []string{"metrics.jsonl", "decisions.jsonl"} {
+				want, err := os.ReadFile(filepath.Join(dir, "whole", file))
+				require.NoError(t, err)
+				got, err := os.ReadFile(filepath.Join(dir, out, file))
+				require.NoError(t, err)
+				assert.True(t, bytes.Equal(want, got), "%s is that of an uninterrupted run", file)
+			}
+		})
+	}
+}
+
+// waitForContent polls until the file holds something; it fails once the process
+// has ended.
+func waitForContent(t *testing.T, ended <-chan error, path string) {
+	t.Helper()
+	for {
+		if info, err := os.Stat(path); err == nil && info.Size() > 0 {
+			return
+		}
+		select {
+		case err := <-ended:
+			t.Fatalf("the process ended before %s had content: %v", path, err)
+		case <-time.After(time.Millisecond):
+		}
+	}
+}
+
+// The second Ctrl-C does not wait for an update, here one of many seconds.
+func TestSecondSignalEndsAtOnce(t *testing.T) {
+	dir := workplace(t)
+	cmd := exec.Command(binary, "train", "small.yaml", "--out", "a", "--quiet", "--set", "ppo.steps=100000", "--set", "env.count=64")
+	cmd.Dir = dir
+	stderr, writer := io.Pipe()
+	cmd.Stderr = writer
+	require.NoError(t, cmd.Start())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- cmd.Wait()
+		writer.Close()
+	}()
+	waitForContent(t, ended, filepath.Join(dir, "a", "config.yaml"))
+	require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
+	for lines := bufio.NewScanner(stderr); lines.Scan(); {
+		if strings.HasPrefix(lines.Text(), "stopping: ") {
+			require.NoError(t, cmd.Process.Signal(syscall.SIGINT))
+		}
+	}
+	require.Error(t, <-ended)
+	assert.Equal(t, 130, cmd.ProcessState.ExitCode())
+	sets, err := filepath.Glob(filepath.Join(dir, "a", "checkpoints", "*"))
+	require.NoError(t, err)
+	assert.Empty(t, sets, "it did not finish the update")
+}
