@@ -34,6 +34,7 @@ func Run(t *testing.T, newEngine Factory) {
 		{"Advantages", advantages},
 		{"AgainstPlain", againstPlain},
 		{"Normalization", normalization},
+		{"Draws", draws},
 		{"Episodes", episodes},
 		{"Evaluate", evaluate},
 		{"Initial", initial},
