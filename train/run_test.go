@@ -209,10 +209,31 @@ func TestKilledRun(t *testing.T) {
 	require.NoError(t, run.Close()) // the lines of updates 6 to 8 are in the files
 	require.Equal(t, 8*4, strings.Count(read(t, killed, "metrics.jsonl"), "\n"))
 
+	trainUntil(t, func(o Options) (*Run, error) { return Resume(killed, nil, o) }, 6)
+	require.Equal(t, 6*4, strings.Count(read(t, killed, "metrics.jsonl"), "\n"), "the lines of updates 7 and 8 are gone")
 	trainUntil(t, func(o Options) (*Run, error) { return Resume(killed, nil, o) }, -1)
 	assert.Equal(t, digest(t, whole), digest(t, killed))
 	assert.Equal(t, read(t, whole, "metrics.jsonl"), read(t, killed, "metrics.jsonl"))
 	assert.Equal(t, read(t, whole, "decisions.jsonl"), read(t, killed, "decisions.jsonl"))
+}
+
+// After an interval a score is of what was finished since, or of the last 100
+// episodes where those are more.
+func TestIntervalsBeginAnew(t *testing.T) {
+	run, err := New(smallConfig(t, "env.count=4", "ppo.steps=16"), Options{Dir: filepath.Join(t.TempDir(), "a")})
+	require.NoError(t, err)
+	defer run.Close()
+	for range 60 {
+		require.NoError(t, run.engine.Iterate(run.stats))
+	}
+	_, episodes := run.engine.Score(0)
+	require.Greater(t, episodes, 100)
+	run.updates = 60
+	require.NoError(t, run.endInterval())
+	for m := range run.scores {
+		_, episodes := run.engine.Score(m)
+		assert.LessOrEqual(t, episodes, 100)
+	}
 }
 
 func TestThreadsDoNotChangeTheResult(t *testing.T) {
@@ -346,6 +367,19 @@ func TestResumeWithSettings(t *testing.T) {
 	for m := range run.hyper {
 		assert.Equal(t, float32(0.5), run.hyper[m][1], "gamma of member %d", m)
 	}
+	// Interrupted before its first update, it has changed nothing but config.yaml.
+	before := digest(t, dir)
+	stopped, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, err = run.Train(stopped)
+	require.NoError(t, err)
+	require.NoError(t, run.Close())
+	assert.Equal(t, before, digest(t, dir))
+
+	run, err = Resume(dir, nil, Options{})
+	require.NoError(t, err)
+	defer run.Close()
+	assert.Equal(t, float32(0.5), run.hyper[0][1])
 	s, err := run.Train(context.Background())
 	require.NoError(t, err)
 	assert.EqualValues(t, 16, s.Updates)

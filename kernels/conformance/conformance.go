@@ -196,3 +196,5 @@ func numbers(m tensor.Member, section string, s *tensor.Tensor) []float64 {
 	}
 	return w
 }
+
+func isNaN(x float32) bool { return math.IsNaN(float64(x)) }

@@ -1,8 +1,6 @@
 package conformance
 
 import (
-	"math"
-
 	"brood/env"
 	"brood/rng"
 )
@@ -96,5 +94,3 @@ func echo(a env.ActionSpace, limit int) env.Vector {
 		},
 	})
 }
-
-func isNaN(x float32) bool { return math.IsNaN(float64(x)) }

@@ -72,7 +72,6 @@ func orthogonal(t *testing.T, name string, w []float64, rows, cols int, gain flo
 // hyperparametersTakeEffect: a change acts on the very next update, and as if the
 // member had had it from the start.
 func hyperparametersTakeEffect(t *testing.T, newEngine Factory) {
-	base := config
 	for h, value := range map[kernels.Hyperparameter]float32{
 		kernels.LearningRate: 2e-3, kernels.Gamma: 0.9, kernels.GAELambda: 0.5, kernels.ClipRange: 0.02,
 		kernels.ValueClip: 0.01, kernels.EntropyCoef: 0.1, kernels.ValueCoef: 0.9, kernels.MaxGradNorm: 0.1,
@@ -80,9 +79,9 @@ func hyperparametersTakeEffect(t *testing.T, newEngine Factory) {
 		kernels.VGSAlpha: 0.5, kernels.KLTarget: 1e-4,
 	} {
 		t.Run(h.String(), func(t *testing.T) {
-			changed := base()
+			changed := config()
 			changed.Hyperparameters[h] = value
-			unchanged, set, made := engine(t, newEngine, base()), engine(t, newEngine, base()), engine(t, newEngine, changed)
+			unchanged, set, made := engine(t, newEngine, config()), engine(t, newEngine, config()), engine(t, newEngine, changed)
 			check(t, set.SetHyperparameters(1, changed.Hyperparameters))
 			for _, e := range []kernels.Engine{unchanged, set, made} {
 				iterate(t, e, 1)
