@@ -156,3 +156,24 @@ func TestPresetsTrainOnTheirEnvironment(t *testing.T) {
 	_, found := presets.Find(presets.Default)
 	assert.True(t, found)
 }
+
+// Whatever the text, Load returns an error or a valid configuration.
+func FuzzLoad(f *testing.F) {
+	for _, p := range presets.All() {
+		text, err := p.YAML()
+		require.NoError(f, err)
+		f.Add(text)
+	}
+	for _, text := range []string{"# nothing\n", "%YAML 1.2\n---\nrun: {seed: 1}\n", "ppo: !!map {gamma: !!float 1}\n", "ppo: {<<: {gamma: 1}}\n",
+		"? ppo\n: {gamma: 1}\n", "ppo: |\n  text\n", "- 1\n", "{", "pbt: {hyperparameters: [[1], 2, {}, null]}\n", "pbt: {hyperparameters: }\n", "*a", "\xff"} {
+		f.Add([]byte(text))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		cfg, err := Load("run.yaml", text, nil)
+		if err != nil {
+			require.ErrorIs(t, err, ErrConfig)
+			return
+		}
+		require.NoError(t, cfg.Validate())
+	})
+}

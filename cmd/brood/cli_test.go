@@ -164,6 +164,9 @@ func TestExitCodesAndMessages(t *testing.T) {
 	require.NoError(t, err)
 	member[len(member)/2] ^= 1
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "damaged.ckpt"), member, 0o644))
+	_, errs, code = brood(t, dir, "train", "small.yaml", "--out", "incomplete", "--quiet")
+	require.Zero(t, code, errs)
+	require.NoError(t, os.Remove(filepath.Join(dir, "incomplete/checkpoints/00000012/member-002.ckpt")))
 	tests := []struct {
 		args string
 		code int
@@ -184,12 +187,14 @@ func TestExitCodesAndMessages(t *testing.T) {
 		{"train small.yaml --out done/best.ckpt/x", 1, "not a directory"},
 		{"resume", 2, "brood resume takes one argument, the run folder; got 0"},
 		{"resume nowhere", 2, "nowhere"},
+		{"resume incomplete", 1, "member-002.ckpt of 4 members is missing"},
 		{"resume done --set env.id=Acrobot-v1", 2, "env.id: Acrobot-v1 cannot be resumed: the run was made with CartPole-v1"},
 		{"eval", 2, "takes one argument"},
 		{"eval nowhere", 2, "nowhere"},
 		{"eval done --episodes 0", 2, "episodes: 0 is not valid: must be 1 to 1000000"},
 		{"eval damaged.ckpt", 1, "damaged checkpoint"},
 		{"eval small.yaml", 1, "small.yaml"},
+		{"resume .", 2, "no complete checkpoint in ."},
 		{"inspect damaged.ckpt", 1, "damaged checkpoint"},
 		{"inspect done --json --digest", 2, "--digest prints the digest alone"},
 		{"presets x", 2, `unknown command "x" for "brood presets"`},

@@ -10,6 +10,7 @@ import (
 	"os"
 	"strings"
 
+	"brood/ckpt"
 	"brood/train"
 
 	"github.com/spf13/cobra"
@@ -54,9 +55,18 @@ func execute(args []string) int {
 	return exitFailed
 }
 
+// isUsage tells a mistake of the user's from a failure of the machine or damage
+// on disk, which a missing file can be a part of.
 func isUsage(err error) bool {
-	return errors.Is(err, errUsage) || errors.Is(err, train.ErrConfig) || errors.Is(err, train.ErrRunExists) ||
-		errors.Is(err, fs.ErrNotExist)
+	if errors.Is(err, ckpt.ErrDamaged) {
+		return false
+	}
+	for _, mistake := range []error{errUsage, train.ErrConfig, train.ErrRunExists, train.ErrNoCheckpoint, fs.ErrNotExist} {
+		if errors.Is(err, mistake) {
+			return true
+		}
+	}
+	return false
 }
 
 func printError(err error) {

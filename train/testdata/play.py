@@ -1,0 +1,49 @@
+"""Plays a checkpoint's policy in Gymnasium with nothing of brood."""
+
+import json
+import sys
+
+import gymnasium
+import msgpack
+import msgpack_numpy
+import numpy as np
+
+request = json.load(sys.stdin)
+with open(request["checkpoint"], "rb") as f:
+    checkpoint = msgpack.unpackb(f.read(), object_hook=msgpack_numpy.decode)
+data = checkpoint["data"]
+policy = data["policy"]
+activation = np.tanh if request["activation"] == "tanh" else lambda x: np.maximum(x, 0)
+weights = sorted(int(name.split(".")[1]) for name in policy if name.startswith("actor.") and name.endswith(".weight"))
+normalise = data["observation_norm"]["count"] > 1  # else the statistics are the initial ones
+
+
+def act(observation, discrete):
+    x = np.asarray(observation, np.float32)
+    if normalise:
+        norm = data["observation_norm"]
+        x = np.clip((x - norm["mean"]) / np.sqrt(norm["var"] + 1e-8), -10, 10)
+    for i in weights:
+        x = policy[f"actor.{i}.weight"] @ x + policy[f"actor.{i}.bias"]
+        if i != weights[-1]:
+            x = activation(x)
+    return int(np.argmax(x)) if discrete else x
+
+
+env = gymnasium.make(checkpoint["env"]["id"])
+discrete = isinstance(env.action_space, gymnasium.spaces.Discrete)
+returns, lengths = [], []
+for episode in range(request["episodes"]):
+    observation, _ = env.reset(seed=episode)
+    total, steps, over = 0.0, 0, False
+    while not over:
+        action = act(observation, discrete)
+        if not discrete:
+            action = np.clip(action, env.action_space.low, env.action_space.high)
+        observation, reward, terminated, truncated, _ = env.step(action)
+        total, steps, over = total + float(reward), steps + 1, terminated or truncated
+    returns.append(total)
+    lengths.append(steps)
+print(json.dumps({
+    "episodes": len(returns), "mean_return": np.mean(returns), "std_return": np.std(returns),
+    "min_return": np.min(returns), "max_return": np.max(returns), "mean_length": np.mean(lengths)}))
