@@ -40,7 +40,7 @@ bench: ## Run the benchmarks
 
 .PHONY: bench-peers
 bench-peers: ## Run the common workload side by side with other PPO programs
-	bench/peers/run.sh
+	$(GO) run ./bench/peers
 
 .PHONY: venv
 venv: $(venv_stamp) ## Make .venv, the Python environment of the tests

@@ -76,10 +76,15 @@ func (w *worker) help(owner *worker) (helped bool) {
 	}
 }
 
-// relax is what a waiting worker does between two looks: it gives its thread
-// away after a while, so that more workers than processors make progress.
+// relax is what a waiting worker does between two looks. Waits are microseconds
+// where every worker has a processor; a longer one means that what is waited for
+// has lost its own, to more workers than processors or to other programs, and
+// spinning would only keep it from getting one.
 func relax(spins int) {
-	if spins > 100 {
+	switch {
+	case spins > 2000:
+		time.Sleep(20 * time.Microsecond)
+	case spins > 100:
 		runtime.Gosched()
 	}
 }

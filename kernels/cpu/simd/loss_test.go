@@ -287,3 +287,20 @@ func TestDiscreteLossSaturates(t *testing.T) {
 		require.InDelta(t, 0, l.SumEntropy, 1e-30, p.Name)
 	}
 }
+
+// Near r = 1 the kl keeps its digits: r - 1 - log r is x^2/2 + x^3/6 + ..., of
+// which subtracting in float32 would leave few.
+func TestKLOfSmallChanges(t *testing.T) {
+	for _, p := range Paths() {
+		for _, x := range []float32{1.0 / 1024, -1.0 / 1024, 1.0 / 128} {
+			logp := float32(0)
+			logp -= halfLog2Pi
+			l := GaussianLoss{N: 1, A: 1, Ld: 1, Mean: []float32{0}, LogStd: []float32{0}, Action: []float32{0}, GradLogStd: []float32{0},
+				PolicyTerms: PolicyTerms{LogProb: []float32{logp - x}, Advantage: []float32{0}, AdvScale: 1, ClipRange: 0.2}}
+			p.GaussianLoss(&l)
+			exact := float64(logp - (logp - x))
+			want := math.Expm1(exact) - exact
+			require.InDelta(t, want, l.SumKL, 1e-4*want, "%s: %v", p.Name, x)
+		}
+	}
+}

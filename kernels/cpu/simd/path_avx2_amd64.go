@@ -37,6 +37,7 @@ func pathAVX2() *Path {
 			"MountainCar-v0":           mountainCarAVX2,
 			"MountainCarContinuous-v0": mountainCarContinuousAVX2,
 			"Pendulum-v1":              pendulumAVX2,
+			"Acrobot-v1":               acrobotAVX2,
 		},
 	}
 }
@@ -199,5 +200,12 @@ func pendulumAVX2(b *env.Batch) {
 	checkBatch("Pendulum-v1", b, 2)
 	if b.N > 0 {
 		stepPendulumAVX2(&b.State[0], &b.Action[0], &b.Reward[0], &b.Terminated[0], b.N, b.Stride)
+	}
+}
+
+func acrobotAVX2(b *env.Batch) {
+	checkBatch("Acrobot-v1", b, 4)
+	if b.N > 0 {
+		stepAcrobotAVX2(&b.State[0], &b.Action[0], &b.Reward[0], &b.Terminated[0], b.N, b.Stride)
 	}
 }

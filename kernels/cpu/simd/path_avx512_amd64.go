@@ -37,6 +37,7 @@ func pathAVX512() *Path {
 			"MountainCar-v0":           mountainCarAVX512,
 			"MountainCarContinuous-v0": mountainCarContinuousAVX512,
 			"Pendulum-v1":              pendulumAVX512,
+			"Acrobot-v1":               acrobotAVX512,
 		},
 	}
 }
@@ -199,5 +200,12 @@ func pendulumAVX512(b *env.Batch) {
 	checkBatch("Pendulum-v1", b, 2)
 	if b.N > 0 {
 		stepPendulumAVX512(&b.State[0], &b.Action[0], &b.Reward[0], &b.Terminated[0], b.N, b.Stride)
+	}
+}
+
+func acrobotAVX512(b *env.Batch) {
+	checkBatch("Acrobot-v1", b, 4)
+	if b.N > 0 {
+		stepAcrobotAVX512(&b.State[0], &b.Action[0], &b.Reward[0], &b.Terminated[0], b.N, b.Stride)
 	}
 }

@@ -630,6 +630,499 @@ done12:
 	VZEROUPPER
 	RET
 
+// func stepAcrobotAVX2(state *float32, action *float32, reward *float32, terminated *float32, n int, stride int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·stepAcrobotAVX2(SB), NOSPLIT, $416-48
+	MOVQ action+8(FP), AX
+	MOVQ reward+16(FP), CX
+	MOVQ terminated+24(FP), DX
+	MOVQ n+32(FP), BX
+	MOVQ state+0(FP), SI
+	MOVQ stride+40(FP), DI
+	LEAQ (SI)(DI*4), R8
+	LEAQ (R8)(DI*4), R9
+	LEAQ (R9)(DI*4), DI
+	LEAQ rungeKutta<>+0(SB), R10
+	XORQ R11, R11
+	MOVQ BX, R12
+	SUBQ R11, R12
+	ANDQ $-4, R12
+	JE   tail14
+	ADDQ R11, R12
+
+loop13:
+	VMOVUPS   (SI)(R11*4), X0
+	VCVTPS2PD X0, Y0
+	VMOVUPS   Y0, (SP)
+	VMOVUPS   Y0, 64(SP)
+	VXORPS    Y0, Y0, Y0
+	VMOVUPS   Y0, 32(SP)
+	VMOVUPS   (R8)(R11*4), X0
+	VCVTPS2PD X0, Y0
+	VMOVUPS   Y0, 96(SP)
+	VMOVUPS   Y0, 160(SP)
+	VXORPS    Y0, Y0, Y0
+	VMOVUPS   Y0, 128(SP)
+	VMOVUPS   (R9)(R11*4), X0
+	VCVTPS2PD X0, Y0
+	VMOVUPS   Y0, 192(SP)
+	VMOVUPS   Y0, 256(SP)
+	VXORPS    Y0, Y0, Y0
+	VMOVUPS   Y0, 224(SP)
+	VMOVUPS   (DI)(R11*4), X0
+	VCVTPS2PD X0, Y0
+	VMOVUPS   Y0, 288(SP)
+	VMOVUPS   Y0, 352(SP)
+	VXORPS    Y0, Y0, Y0
+	VMOVUPS   Y0, 320(SP)
+	VMOVUPS   (AX)(R11*4), X0
+	VCVTPS2PD X0, Y0
+	VSUBPD    vectorDoubles<>+0(SB), Y0, Y0
+	VMOVUPS   Y0, 384(SP)
+	XORQ      R13, R13
+
+stage15:
+	VBROADCASTSD (R10)(R13*8), Y0
+	VMOVUPS      (SP), Y1
+	VFMADD231PD  32(SP), Y0, Y1
+	VMOVUPS      96(SP), Y2
+	VFMADD231PD  128(SP), Y0, Y2
+	VMOVUPS      192(SP), Y3
+	VFMADD231PD  224(SP), Y0, Y3
+	VMOVUPS      288(SP), Y4
+	VFMADD231PD  320(SP), Y0, Y4
+	VMOVUPS      Y3, 32(SP)
+	VMOVUPS      Y4, 128(SP)
+	VADDPD       Y2, Y1, Y0
+	VMULPD       vectorDoubles<>+32(SB), Y1, Y5
+	VADDPD       vectorDoubles<>+64(SB), Y5, Y5
+	VMOVUPS      Y1, Y1
+	VSUBPD       vectorDoubles<>+64(SB), Y5, Y6
+	VFNMADD231PD vectorDoubles<>+96(SB), Y6, Y1
+	VMULPD       Y1, Y1, Y6
+	VMOVUPS      vectorDoubles<>+128(SB), Y7
+	VFMADD213PD  vectorDoubles<>+160(SB), Y6, Y7
+	VFMADD213PD  vectorDoubles<>+192(SB), Y6, Y7
+	VFMADD213PD  vectorDoubles<>+224(SB), Y6, Y7
+	VFMADD213PD  vectorDoubles<>+256(SB), Y6, Y7
+	VFMADD213PD  vectorDoubles<>+288(SB), Y6, Y7
+	VMULPD       Y6, Y7, Y7
+	VFMADD213PD  Y1, Y1, Y7
+	VPSLLQ       $0x3f, Y5, Y1
+	VXORPD       Y1, Y7, Y1
+	VMULPD       vectorDoubles<>+32(SB), Y0, Y5
+	VADDPD       vectorDoubles<>+64(SB), Y5, Y5
+	VMOVUPS      Y0, Y0
+	VSUBPD       vectorDoubles<>+64(SB), Y5, Y6
+	VFNMADD231PD vectorDoubles<>+96(SB), Y6, Y0
+	VMULPD       Y0, Y0, Y6
+	VMOVUPS      vectorDoubles<>+128(SB), Y7
+	VFMADD213PD  vectorDoubles<>+160(SB), Y6, Y7
+	VFMADD213PD  vectorDoubles<>+192(SB), Y6, Y7
+	VFMADD213PD  vectorDoubles<>+224(SB), Y6, Y7
+	VFMADD213PD  vectorDoubles<>+256(SB), Y6, Y7
+	VFMADD213PD  vectorDoubles<>+288(SB), Y6, Y7
+	VMULPD       Y6, Y7, Y7
+	VFMADD213PD  Y0, Y0, Y7
+	VPSLLQ       $0x3f, Y5, Y0
+	VXORPD       Y0, Y7, Y0
+	VMULPD       vectorDoubles<>+320(SB), Y0, Y0
+	VMOVUPS      Y0, Y5
+	VFMADD231PD  vectorDoubles<>+352(SB), Y1, Y5
+	VMULPD       vectorDoubles<>+32(SB), Y2, Y1
+	VADDPD       vectorDoubles<>+64(SB), Y1, Y1
+	VMOVUPS      Y2, Y6
+	VSUBPD       vectorDoubles<>+64(SB), Y1, Y7
+	VFNMADD231PD vectorDoubles<>+96(SB), Y7, Y6
+	VMULPD       Y6, Y6, Y7
+	VMOVUPS      vectorDoubles<>+128(SB), Y8
+	VFMADD213PD  vectorDoubles<>+160(SB), Y7, Y8
+	VFMADD213PD  vectorDoubles<>+192(SB), Y7, Y8
+	VFMADD213PD  vectorDoubles<>+224(SB), Y7, Y8
+	VFMADD213PD  vectorDoubles<>+256(SB), Y7, Y8
+	VFMADD213PD  vectorDoubles<>+288(SB), Y7, Y8
+	VMULPD       Y7, Y8, Y8
+	VFMADD213PD  Y6, Y6, Y8
+	VPSLLQ       $0x3f, Y1, Y1
+	VXORPD       Y1, Y8, Y1
+	VADDPD       vectorDoubles<>+384(SB), Y2, Y2
+	VMULPD       vectorDoubles<>+32(SB), Y2, Y6
+	VADDPD       vectorDoubles<>+64(SB), Y6, Y6
+	VMOVUPS      Y2, Y2
+	VSUBPD       vectorDoubles<>+64(SB), Y6, Y7
+	VFNMADD231PD vectorDoubles<>+96(SB), Y7, Y2
+	VMULPD       Y2, Y2, Y7
+	VMOVUPS      vectorDoubles<>+128(SB), Y8
+	VFMADD213PD  vectorDoubles<>+160(SB), Y7, Y8
+	VFMADD213PD  vectorDoubles<>+192(SB), Y7, Y8
+	VFMADD213PD  vectorDoubles<>+224(SB), Y7, Y8
+	VFMADD213PD  vectorDoubles<>+256(SB), Y7, Y8
+	VFMADD213PD  vectorDoubles<>+288(SB), Y7, Y8
+	VMULPD       Y7, Y8, Y8
+	VFMADD213PD  Y2, Y2, Y8
+	VPSLLQ       $0x3f, Y6, Y2
+	VXORPD       Y2, Y8, Y2
+	VMULPD       vectorDoubles<>+416(SB), Y4, Y6
+	VADDPD       Y3, Y6, Y6
+	VMULPD       Y4, Y6, Y4
+	VFNMADD231PD Y1, Y4, Y5
+	VADDPD       vectorDoubles<>+448(SB), Y2, Y4
+	VMULPD       vectorDoubles<>+416(SB), Y2, Y2
+	VADDPD       vectorDoubles<>+480(SB), Y2, Y2
+	VDIVPD       Y4, Y2, Y6
+	VMOVUPS      384(SP), Y7
+	VSUBPD       Y0, Y7, Y0
+	VFMADD231PD  Y5, Y6, Y0
+	VMULPD       Y3, Y3, Y3
+	VMULPD       Y1, Y3, Y1
+	VFNMADD231PD vectorDoubles<>+416(SB), Y1, Y0
+	VMOVUPS      Y2, Y1
+	VFNMADD213PD vectorDoubles<>+480(SB), Y6, Y1
+	VDIVPD       Y1, Y0, Y0
+	VMOVUPS      Y0, 320(SP)
+	VFMADD231PD  Y0, Y2, Y5
+	VXORPS       Y0, Y0, Y0
+	VDIVPD       Y4, Y5, Y1
+	VSUBPD       Y1, Y0, Y0
+	VMOVUPS      Y0, 224(SP)
+	VBROADCASTSD 32(R10)(R13*8), Y0
+	VMOVUPS      64(SP), Y1
+	VFMADD231PD  32(SP), Y0, Y1
+	VMOVUPS      Y1, 64(SP)
+	VMOVUPS      160(SP), Y1
+	VFMADD231PD  128(SP), Y0, Y1
+	VMOVUPS      Y1, 160(SP)
+	VMOVUPS      256(SP), Y1
+	VFMADD231PD  224(SP), Y0, Y1
+	VMOVUPS      Y1, 256(SP)
+	VMOVUPS      352(SP), Y1
+	VFMADD231PD  320(SP), Y0, Y1
+	VMOVUPS      Y1, 352(SP)
+	INCQ         R13
+	CMPQ         R13, $0x04
+	JLT          stage15
+	VMOVUPS      64(SP), Y0
+	VMULPD       vectorDoubles<>+512(SB), Y0, Y1
+	VROUNDPD     $0x08, Y1, Y1
+	VMOVUPS      Y0, Y0
+	VFNMADD231PD vectorDoubles<>+544(SB), Y1, Y0
+	VFNMADD231PD vectorDoubles<>+576(SB), Y1, Y0
+	VMOVUPS      160(SP), Y1
+	VMULPD       vectorDoubles<>+512(SB), Y1, Y2
+	VROUNDPD     $0x08, Y2, Y2
+	VMOVUPS      Y1, Y1
+	VFNMADD231PD vectorDoubles<>+544(SB), Y2, Y1
+	VFNMADD231PD vectorDoubles<>+576(SB), Y2, Y1
+	VCVTPD2PSY   Y0, X2
+	VMOVUPS      X2, (SI)(R11*4)
+	VCVTPD2PSY   Y1, X2
+	VMOVUPS      X2, (R8)(R11*4)
+	VMOVUPS      256(SP), Y2
+	VMOVUPS      vectorDoubles<>+608(SB), Y3
+	VMOVUPS      vectorDoubles<>+640(SB), Y4
+	VMINPD       Y2, Y4, Y2
+	VMAXPD       Y2, Y3, Y2
+	VCVTPD2PSY   Y2, X2
+	VMOVUPS      X2, (R9)(R11*4)
+	VMOVUPS      352(SP), Y2
+	VMOVUPS      vectorDoubles<>+672(SB), Y3
+	VMOVUPS      vectorDoubles<>+704(SB), Y4
+	VMINPD       Y2, Y4, Y2
+	VMAXPD       Y2, Y3, Y2
+	VCVTPD2PSY   Y2, X2
+	VMOVUPS      X2, (DI)(R11*4)
+	VADDPD       vectorDoubles<>+384(SB), Y0, Y2
+	VMULPD       vectorDoubles<>+32(SB), Y2, Y3
+	VADDPD       vectorDoubles<>+64(SB), Y3, Y3
+	VMOVUPS      Y2, Y2
+	VSUBPD       vectorDoubles<>+64(SB), Y3, Y4
+	VFNMADD231PD vectorDoubles<>+96(SB), Y4, Y2
+	VMULPD       Y2, Y2, Y4
+	VMOVUPS      vectorDoubles<>+128(SB), Y5
+	VFMADD213PD  vectorDoubles<>+160(SB), Y4, Y5
+	VFMADD213PD  vectorDoubles<>+192(SB), Y4, Y5
+	VFMADD213PD  vectorDoubles<>+224(SB), Y4, Y5
+	VFMADD213PD  vectorDoubles<>+256(SB), Y4, Y5
+	VFMADD213PD  vectorDoubles<>+288(SB), Y4, Y5
+	VMULPD       Y4, Y5, Y5
+	VFMADD213PD  Y2, Y2, Y5
+	VPSLLQ       $0x3f, Y3, Y2
+	VXORPD       Y2, Y5, Y2
+	VADDPD       Y1, Y0, Y0
+	VADDPD       vectorDoubles<>+384(SB), Y0, Y0
+	VMULPD       vectorDoubles<>+32(SB), Y0, Y1
+	VADDPD       vectorDoubles<>+64(SB), Y1, Y1
+	VMOVUPS      Y0, Y0
+	VSUBPD       vectorDoubles<>+64(SB), Y1, Y3
+	VFNMADD231PD vectorDoubles<>+96(SB), Y3, Y0
+	VMULPD       Y0, Y0, Y3
+	VMOVUPS      vectorDoubles<>+128(SB), Y4
+	VFMADD213PD  vectorDoubles<>+160(SB), Y3, Y4
+	VFMADD213PD  vectorDoubles<>+192(SB), Y3, Y4
+	VFMADD213PD  vectorDoubles<>+224(SB), Y3, Y4
+	VFMADD213PD  vectorDoubles<>+256(SB), Y3, Y4
+	VFMADD213PD  vectorDoubles<>+288(SB), Y3, Y4
+	VMULPD       Y3, Y4, Y4
+	VFMADD213PD  Y0, Y0, Y4
+	VPSLLQ       $0x3f, Y1, Y0
+	VXORPD       Y0, Y4, Y0
+	VADDPD       Y0, Y2, Y0
+	VCMPPD       $0x01, vectorDoubles<>+736(SB), Y0, Y0
+	VANDPS       vectorDoubles<>+0(SB), Y0, Y0
+	VCVTPD2PSY   Y0, X1
+	VMOVUPS      X1, (DX)(R11*4)
+	VSUBPD       vectorDoubles<>+0(SB), Y0, Y0
+	VCVTPD2PSY   Y0, X0
+	VMOVUPS      X0, (CX)(R11*4)
+	ADDQ         $0x04, R11
+	CMPQ         R11, R12
+	JLT          loop13
+
+tail14:
+	CMPQ       R11, BX
+	JGE        done16
+	SUBQ       R11, BX
+	LEAQ       tailMask<>+32(SB), R12
+	NEGQ       BX
+	VMOVUPS    (R12)(BX*4), X0
+	VMASKMOVPS (SI)(R11*4), X0, X1
+	VCVTPS2PD  X1, Y1
+	VMOVUPS    Y1, (SP)
+	VMOVUPS    Y1, 64(SP)
+	VXORPS     Y1, Y1, Y1
+	VMOVUPS    Y1, 32(SP)
+	VMASKMOVPS (R8)(R11*4), X0, X1
+	VCVTPS2PD  X1, Y1
+	VMOVUPS    Y1, 96(SP)
+	VMOVUPS    Y1, 160(SP)
+	VXORPS     Y1, Y1, Y1
+	VMOVUPS    Y1, 128(SP)
+	VMASKMOVPS (R9)(R11*4), X0, X1
+	VCVTPS2PD  X1, Y1
+	VMOVUPS    Y1, 192(SP)
+	VMOVUPS    Y1, 256(SP)
+	VXORPS     Y1, Y1, Y1
+	VMOVUPS    Y1, 224(SP)
+	VMASKMOVPS (DI)(R11*4), X0, X1
+	VCVTPS2PD  X1, Y1
+	VMOVUPS    Y1, 288(SP)
+	VMOVUPS    Y1, 352(SP)
+	VXORPS     Y1, Y1, Y1
+	VMOVUPS    Y1, 320(SP)
+	VMASKMOVPS (AX)(R11*4), X0, X1
+	VCVTPS2PD  X1, Y1
+	VSUBPD     vectorDoubles<>+0(SB), Y1, Y1
+	VMOVUPS    Y1, 384(SP)
+	XORQ       AX, AX
+
+stage17:
+	VBROADCASTSD (R10)(AX*8), Y1
+	VMOVUPS      (SP), Y2
+	VFMADD231PD  32(SP), Y1, Y2
+	VMOVUPS      96(SP), Y3
+	VFMADD231PD  128(SP), Y1, Y3
+	VMOVUPS      192(SP), Y4
+	VFMADD231PD  224(SP), Y1, Y4
+	VMOVUPS      288(SP), Y5
+	VFMADD231PD  320(SP), Y1, Y5
+	VMOVUPS      Y4, 32(SP)
+	VMOVUPS      Y5, 128(SP)
+	VADDPD       Y3, Y2, Y1
+	VMULPD       vectorDoubles<>+32(SB), Y2, Y6
+	VADDPD       vectorDoubles<>+64(SB), Y6, Y6
+	VMOVUPS      Y2, Y2
+	VSUBPD       vectorDoubles<>+64(SB), Y6, Y7
+	VFNMADD231PD vectorDoubles<>+96(SB), Y7, Y2
+	VMULPD       Y2, Y2, Y7
+	VMOVUPS      vectorDoubles<>+128(SB), Y8
+	VFMADD213PD  vectorDoubles<>+160(SB), Y7, Y8
+	VFMADD213PD  vectorDoubles<>+192(SB), Y7, Y8
+	VFMADD213PD  vectorDoubles<>+224(SB), Y7, Y8
+	VFMADD213PD  vectorDoubles<>+256(SB), Y7, Y8
+	VFMADD213PD  vectorDoubles<>+288(SB), Y7, Y8
+	VMULPD       Y7, Y8, Y8
+	VFMADD213PD  Y2, Y2, Y8
+	VPSLLQ       $0x3f, Y6, Y2
+	VXORPD       Y2, Y8, Y2
+	VMULPD       vectorDoubles<>+32(SB), Y1, Y6
+	VADDPD       vectorDoubles<>+64(SB), Y6, Y6
+	VMOVUPS      Y1, Y1
+	VSUBPD       vectorDoubles<>+64(SB), Y6, Y7
+	VFNMADD231PD vectorDoubles<>+96(SB), Y7, Y1
+	VMULPD       Y1, Y1, Y7
+	VMOVUPS      vectorDoubles<>+128(SB), Y8
+	VFMADD213PD  vectorDoubles<>+160(SB), Y7, Y8
+	VFMADD213PD  vectorDoubles<>+192(SB), Y7, Y8
+	VFMADD213PD  vectorDoubles<>+224(SB), Y7, Y8
+	VFMADD213PD  vectorDoubles<>+256(SB), Y7, Y8
+	VFMADD213PD  vectorDoubles<>+288(SB), Y7, Y8
+	VMULPD       Y7, Y8, Y8
+	VFMADD213PD  Y1, Y1, Y8
+	VPSLLQ       $0x3f, Y6, Y1
+	VXORPD       Y1, Y8, Y1
+	VMULPD       vectorDoubles<>+320(SB), Y1, Y1
+	VMOVUPS      Y1, Y6
+	VFMADD231PD  vectorDoubles<>+352(SB), Y2, Y6
+	VMULPD       vectorDoubles<>+32(SB), Y3, Y2
+	VADDPD       vectorDoubles<>+64(SB), Y2, Y2
+	VMOVUPS      Y3, Y7
+	VSUBPD       vectorDoubles<>+64(SB), Y2, Y8
+	VFNMADD231PD vectorDoubles<>+96(SB), Y8, Y7
+	VMULPD       Y7, Y7, Y8
+	VMOVUPS      vectorDoubles<>+128(SB), Y9
+	VFMADD213PD  vectorDoubles<>+160(SB), Y8, Y9
+	VFMADD213PD  vectorDoubles<>+192(SB), Y8, Y9
+	VFMADD213PD  vectorDoubles<>+224(SB), Y8, Y9
+	VFMADD213PD  vectorDoubles<>+256(SB), Y8, Y9
+	VFMADD213PD  vectorDoubles<>+288(SB), Y8, Y9
+	VMULPD       Y8, Y9, Y9
+	VFMADD213PD  Y7, Y7, Y9
+	VPSLLQ       $0x3f, Y2, Y2
+	VXORPD       Y2, Y9, Y2
+	VADDPD       vectorDoubles<>+384(SB), Y3, Y3
+	VMULPD       vectorDoubles<>+32(SB), Y3, Y7
+	VADDPD       vectorDoubles<>+64(SB), Y7, Y7
+	VMOVUPS      Y3, Y3
+	VSUBPD       vectorDoubles<>+64(SB), Y7, Y8
+	VFNMADD231PD vectorDoubles<>+96(SB), Y8, Y3
+	VMULPD       Y3, Y3, Y8
+	VMOVUPS      vectorDoubles<>+128(SB), Y9
+	VFMADD213PD  vectorDoubles<>+160(SB), Y8, Y9
+	VFMADD213PD  vectorDoubles<>+192(SB), Y8, Y9
+	VFMADD213PD  vectorDoubles<>+224(SB), Y8, Y9
+	VFMADD213PD  vectorDoubles<>+256(SB), Y8, Y9
+	VFMADD213PD  vectorDoubles<>+288(SB), Y8, Y9
+	VMULPD       Y8, Y9, Y9
+	VFMADD213PD  Y3, Y3, Y9
+	VPSLLQ       $0x3f, Y7, Y3
+	VXORPD       Y3, Y9, Y3
+	VMULPD       vectorDoubles<>+416(SB), Y5, Y7
+	VADDPD       Y4, Y7, Y7
+	VMULPD       Y5, Y7, Y5
+	VFNMADD231PD Y2, Y5, Y6
+	VADDPD       vectorDoubles<>+448(SB), Y3, Y5
+	VMULPD       vectorDoubles<>+416(SB), Y3, Y3
+	VADDPD       vectorDoubles<>+480(SB), Y3, Y3
+	VDIVPD       Y5, Y3, Y7
+	VMOVUPS      384(SP), Y8
+	VSUBPD       Y1, Y8, Y1
+	VFMADD231PD  Y6, Y7, Y1
+	VMULPD       Y4, Y4, Y4
+	VMULPD       Y2, Y4, Y2
+	VFNMADD231PD vectorDoubles<>+416(SB), Y2, Y1
+	VMOVUPS      Y3, Y2
+	VFNMADD213PD vectorDoubles<>+480(SB), Y7, Y2
+	VDIVPD       Y2, Y1, Y1
+	VMOVUPS      Y1, 320(SP)
+	VFMADD231PD  Y1, Y3, Y6
+	VXORPS       Y1, Y1, Y1
+	VDIVPD       Y5, Y6, Y2
+	VSUBPD       Y2, Y1, Y1
+	VMOVUPS      Y1, 224(SP)
+	VBROADCASTSD 32(R10)(AX*8), Y1
+	VMOVUPS      64(SP), Y2
+	VFMADD231PD  32(SP), Y1, Y2
+	VMOVUPS      Y2, 64(SP)
+	VMOVUPS      160(SP), Y2
+	VFMADD231PD  128(SP), Y1, Y2
+	VMOVUPS      Y2, 160(SP)
+	VMOVUPS      256(SP), Y2
+	VFMADD231PD  224(SP), Y1, Y2
+	VMOVUPS      Y2, 256(SP)
+	VMOVUPS      352(SP), Y2
+	VFMADD231PD  320(SP), Y1, Y2
+	VMOVUPS      Y2, 352(SP)
+	INCQ         AX
+	CMPQ         AX, $0x04
+	JLT          stage17
+	VMOVUPS      64(SP), Y1
+	VMULPD       vectorDoubles<>+512(SB), Y1, Y2
+	VROUNDPD     $0x08, Y2, Y2
+	VMOVUPS      Y1, Y1
+	VFNMADD231PD vectorDoubles<>+544(SB), Y2, Y1
+	VFNMADD231PD vectorDoubles<>+576(SB), Y2, Y1
+	VMOVUPS      160(SP), Y2
+	VMULPD       vectorDoubles<>+512(SB), Y2, Y3
+	VROUNDPD     $0x08, Y3, Y3
+	VMOVUPS      Y2, Y2
+	VFNMADD231PD vectorDoubles<>+544(SB), Y3, Y2
+	VFNMADD231PD vectorDoubles<>+576(SB), Y3, Y2
+	VCVTPD2PSY   Y1, X3
+	VMASKMOVPS   X3, X0, (SI)(R11*4)
+	VCVTPD2PSY   Y2, X3
+	VMASKMOVPS   X3, X0, (R8)(R11*4)
+	VMOVUPS      256(SP), Y3
+	VMOVUPS      vectorDoubles<>+608(SB), Y4
+	VMOVUPS      vectorDoubles<>+640(SB), Y5
+	VMINPD       Y3, Y5, Y3
+	VMAXPD       Y3, Y4, Y3
+	VCVTPD2PSY   Y3, X3
+	VMASKMOVPS   X3, X0, (R9)(R11*4)
+	VMOVUPS      352(SP), Y3
+	VMOVUPS      vectorDoubles<>+672(SB), Y4
+	VMOVUPS      vectorDoubles<>+704(SB), Y5
+	VMINPD       Y3, Y5, Y3
+	VMAXPD       Y3, Y4, Y3
+	VCVTPD2PSY   Y3, X3
+	VMASKMOVPS   X3, X0, (DI)(R11*4)
+	VADDPD       vectorDoubles<>+384(SB), Y1, Y3
+	VMULPD       vectorDoubles<>+32(SB), Y3, Y4
+	VADDPD       vectorDoubles<>+64(SB), Y4, Y4
+	VMOVUPS      Y3, Y3
+	VSUBPD       vectorDoubles<>+64(SB), Y4, Y5
+	VFNMADD231PD vectorDoubles<>+96(SB), Y5, Y3
+	VMULPD       Y3, Y3, Y5
+	VMOVUPS      vectorDoubles<>+128(SB), Y6
+	VFMADD213PD  vectorDoubles<>+160(SB), Y5, Y6
+	VFMADD213PD  vectorDoubles<>+192(SB), Y5, Y6
+	VFMADD213PD  vectorDoubles<>+224(SB), Y5, Y6
+	VFMADD213PD  vectorDoubles<>+256(SB), Y5, Y6
+	VFMADD213PD  vectorDoubles<>+288(SB), Y5, Y6
+	VMULPD       Y5, Y6, Y6
+	VFMADD213PD  Y3, Y3, Y6
+	VPSLLQ       $0x3f, Y4, Y3
+	VXORPD       Y3, Y6, Y3
+	VADDPD       Y2, Y1, Y1
+	VADDPD       vectorDoubles<>+384(SB), Y1, Y1
+	VMULPD       vectorDoubles<>+32(SB), Y1, Y2
+	VADDPD       vectorDoubles<>+64(SB), Y2, Y2
+	VMOVUPS      Y1, Y1
+	VSUBPD       vectorDoubles<>+64(SB), Y2, Y4
+	VFNMADD231PD vectorDoubles<>+96(SB), Y4, Y1
+	VMULPD       Y1, Y1, Y4
+	VMOVUPS      vectorDoubles<>+128(SB), Y5
+	VFMADD213PD  vectorDoubles<>+160(SB), Y4, Y5
+	VFMADD213PD  vectorDoubles<>+192(SB), Y4, Y5
+	VFMADD213PD  vectorDoubles<>+224(SB), Y4, Y5
+	VFMADD213PD  vectorDoubles<>+256(SB), Y4, Y5
+	VFMADD213PD  vectorDoubles<>+288(SB), Y4, Y5
+	VMULPD       Y4, Y5, Y5
+	VFMADD213PD  Y1, Y1, Y5
+	VPSLLQ       $0x3f, Y2, Y1
+	VXORPD       Y1, Y5, Y1
+	VADDPD       Y1, Y3, Y1
+	VCMPPD       $0x01, vectorDoubles<>+736(SB), Y1, Y1
+	VANDPS       vectorDoubles<>+0(SB), Y1, Y1
+	VCVTPD2PSY   Y1, X2
+	VMASKMOVPS   X2, X0, (DX)(R11*4)
+	VSUBPD       vectorDoubles<>+0(SB), Y1, Y1
+	VCVTPD2PSY   Y1, X1
+	VMASKMOVPS   X1, X0, (CX)(R11*4)
+
+done16:
+	VZEROUPPER
+	RET
+
+DATA rungeKutta<>+0(SB)/8, $0x0000000000000000
+DATA rungeKutta<>+8(SB)/8, $0x3fb999999999999a
+DATA rungeKutta<>+16(SB)/8, $0x3fb999999999999a
+DATA rungeKutta<>+24(SB)/8, $0x3fc999999999999a
+DATA rungeKutta<>+32(SB)/8, $0x3fa1111111111111
+DATA rungeKutta<>+40(SB)/8, $0x3fb1111111111111
+DATA rungeKutta<>+48(SB)/8, $0x3fb1111111111111
+DATA rungeKutta<>+56(SB)/8, $0x3fa1111111111111
+GLOBL rungeKutta<>(SB), RODATA|NOPTR, $64
+
 DATA vectorConstants<>+0(SB)/4, $0x3f22f983
 DATA vectorConstants<>+4(SB)/4, $0x3f22f983
 DATA vectorConstants<>+8(SB)/4, $0x3f22f983
@@ -1007,6 +1500,104 @@ DATA vectorConstants<>+1492(SB)/4, $0x3d4ccccd
 DATA vectorConstants<>+1496(SB)/4, $0x3d4ccccd
 DATA vectorConstants<>+1500(SB)/4, $0x3d4ccccd
 GLOBL vectorConstants<>(SB), RODATA|NOPTR, $1504
+
+DATA vectorDoubles<>+0(SB)/8, $0x3ff0000000000000
+DATA vectorDoubles<>+8(SB)/8, $0x3ff0000000000000
+DATA vectorDoubles<>+16(SB)/8, $0x3ff0000000000000
+DATA vectorDoubles<>+24(SB)/8, $0x3ff0000000000000
+DATA vectorDoubles<>+32(SB)/8, $0x3fd45f306dc9c883
+DATA vectorDoubles<>+40(SB)/8, $0x3fd45f306dc9c883
+DATA vectorDoubles<>+48(SB)/8, $0x3fd45f306dc9c883
+DATA vectorDoubles<>+56(SB)/8, $0x3fd45f306dc9c883
+DATA vectorDoubles<>+64(SB)/8, $0x4338000000000000
+DATA vectorDoubles<>+72(SB)/8, $0x4338000000000000
+DATA vectorDoubles<>+80(SB)/8, $0x4338000000000000
+DATA vectorDoubles<>+88(SB)/8, $0x4338000000000000
+DATA vectorDoubles<>+96(SB)/8, $0x400921fb54442d18
+DATA vectorDoubles<>+104(SB)/8, $0x400921fb54442d18
+DATA vectorDoubles<>+112(SB)/8, $0x400921fb54442d18
+DATA vectorDoubles<>+120(SB)/8, $0x400921fb54442d18
+DATA vectorDoubles<>+128(SB)/8, $0x3de54e44994a5a83
+DATA vectorDoubles<>+136(SB)/8, $0x3de54e44994a5a83
+DATA vectorDoubles<>+144(SB)/8, $0x3de54e44994a5a83
+DATA vectorDoubles<>+152(SB)/8, $0x3de54e44994a5a83
+DATA vectorDoubles<>+160(SB)/8, $0xbe5ae20a2a645ecc
+DATA vectorDoubles<>+168(SB)/8, $0xbe5ae20a2a645ecc
+DATA vectorDoubles<>+176(SB)/8, $0xbe5ae20a2a645ecc
+DATA vectorDoubles<>+184(SB)/8, $0xbe5ae20a2a645ecc
+DATA vectorDoubles<>+192(SB)/8, $0x3ec71dd8d5f8385c
+DATA vectorDoubles<>+200(SB)/8, $0x3ec71dd8d5f8385c
+DATA vectorDoubles<>+208(SB)/8, $0x3ec71dd8d5f8385c
+DATA vectorDoubles<>+216(SB)/8, $0x3ec71dd8d5f8385c
+DATA vectorDoubles<>+224(SB)/8, $0xbf2a01a0010276f3
+DATA vectorDoubles<>+232(SB)/8, $0xbf2a01a0010276f3
+DATA vectorDoubles<>+240(SB)/8, $0xbf2a01a0010276f3
+DATA vectorDoubles<>+248(SB)/8, $0xbf2a01a0010276f3
+DATA vectorDoubles<>+256(SB)/8, $0x3f81111110fbe9bb
+DATA vectorDoubles<>+264(SB)/8, $0x3f81111110fbe9bb
+DATA vectorDoubles<>+272(SB)/8, $0x3f81111110fbe9bb
+DATA vectorDoubles<>+280(SB)/8, $0x3f81111110fbe9bb
+DATA vectorDoubles<>+288(SB)/8, $0xbfc55555555549b9
+DATA vectorDoubles<>+296(SB)/8, $0xbfc55555555549b9
+DATA vectorDoubles<>+304(SB)/8, $0xbfc55555555549b9
+DATA vectorDoubles<>+312(SB)/8, $0xbfc55555555549b9
+DATA vectorDoubles<>+320(SB)/8, $0x401399999999999a
+DATA vectorDoubles<>+328(SB)/8, $0x401399999999999a
+DATA vectorDoubles<>+336(SB)/8, $0x401399999999999a
+DATA vectorDoubles<>+344(SB)/8, $0x401399999999999a
+DATA vectorDoubles<>+352(SB)/8, $0x402d666666666666
+DATA vectorDoubles<>+360(SB)/8, $0x402d666666666666
+DATA vectorDoubles<>+368(SB)/8, $0x402d666666666666
+DATA vectorDoubles<>+376(SB)/8, $0x402d666666666666
+DATA vectorDoubles<>+384(SB)/8, $0x3ff921fb54442d18
+DATA vectorDoubles<>+392(SB)/8, $0x3ff921fb54442d18
+DATA vectorDoubles<>+400(SB)/8, $0x3ff921fb54442d18
+DATA vectorDoubles<>+408(SB)/8, $0x3ff921fb54442d18
+DATA vectorDoubles<>+416(SB)/8, $0x3fe0000000000000
+DATA vectorDoubles<>+424(SB)/8, $0x3fe0000000000000
+DATA vectorDoubles<>+432(SB)/8, $0x3fe0000000000000
+DATA vectorDoubles<>+440(SB)/8, $0x3fe0000000000000
+DATA vectorDoubles<>+448(SB)/8, $0x400c000000000000
+DATA vectorDoubles<>+456(SB)/8, $0x400c000000000000
+DATA vectorDoubles<>+464(SB)/8, $0x400c000000000000
+DATA vectorDoubles<>+472(SB)/8, $0x400c000000000000
+DATA vectorDoubles<>+480(SB)/8, $0x3ff4000000000000
+DATA vectorDoubles<>+488(SB)/8, $0x3ff4000000000000
+DATA vectorDoubles<>+496(SB)/8, $0x3ff4000000000000
+DATA vectorDoubles<>+504(SB)/8, $0x3ff4000000000000
+DATA vectorDoubles<>+512(SB)/8, $0x3fc45f306dc9c883
+DATA vectorDoubles<>+520(SB)/8, $0x3fc45f306dc9c883
+DATA vectorDoubles<>+528(SB)/8, $0x3fc45f306dc9c883
+DATA vectorDoubles<>+536(SB)/8, $0x3fc45f306dc9c883
+DATA vectorDoubles<>+544(SB)/8, $0x401921fb54442d18
+DATA vectorDoubles<>+552(SB)/8, $0x401921fb54442d18
+DATA vectorDoubles<>+560(SB)/8, $0x401921fb54442d18
+DATA vectorDoubles<>+568(SB)/8, $0x401921fb54442d18
+DATA vectorDoubles<>+576(SB)/8, $0x3cb1a62633145c07
+DATA vectorDoubles<>+584(SB)/8, $0x3cb1a62633145c07
+DATA vectorDoubles<>+592(SB)/8, $0x3cb1a62633145c07
+DATA vectorDoubles<>+600(SB)/8, $0x3cb1a62633145c07
+DATA vectorDoubles<>+608(SB)/8, $0xc02921fb54442d18
+DATA vectorDoubles<>+616(SB)/8, $0xc02921fb54442d18
+DATA vectorDoubles<>+624(SB)/8, $0xc02921fb54442d18
+DATA vectorDoubles<>+632(SB)/8, $0xc02921fb54442d18
+DATA vectorDoubles<>+640(SB)/8, $0x402921fb54442d18
+DATA vectorDoubles<>+648(SB)/8, $0x402921fb54442d18
+DATA vectorDoubles<>+656(SB)/8, $0x402921fb54442d18
+DATA vectorDoubles<>+664(SB)/8, $0x402921fb54442d18
+DATA vectorDoubles<>+672(SB)/8, $0xc03c463abeccb2bb
+DATA vectorDoubles<>+680(SB)/8, $0xc03c463abeccb2bb
+DATA vectorDoubles<>+688(SB)/8, $0xc03c463abeccb2bb
+DATA vectorDoubles<>+696(SB)/8, $0xc03c463abeccb2bb
+DATA vectorDoubles<>+704(SB)/8, $0x403c463abeccb2bb
+DATA vectorDoubles<>+712(SB)/8, $0x403c463abeccb2bb
+DATA vectorDoubles<>+720(SB)/8, $0x403c463abeccb2bb
+DATA vectorDoubles<>+728(SB)/8, $0x403c463abeccb2bb
+DATA vectorDoubles<>+736(SB)/8, $0xbff0000000000000
+DATA vectorDoubles<>+744(SB)/8, $0xbff0000000000000
+DATA vectorDoubles<>+752(SB)/8, $0xbff0000000000000
+DATA vectorDoubles<>+760(SB)/8, $0xbff0000000000000
+GLOBL vectorDoubles<>(SB), RODATA|NOPTR, $768
 
 DATA tailMask<>+0(SB)/4, $0xffffffff
 DATA tailMask<>+4(SB)/4, $0xffffffff

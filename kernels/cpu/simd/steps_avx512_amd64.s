@@ -638,6 +638,499 @@ done12:
 	VZEROUPPER
 	RET
 
+// func stepAcrobotAVX512(state *float32, action *float32, reward *float32, terminated *float32, n int, stride int)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
+TEXT ·stepAcrobotAVX512(SB), NOSPLIT, $0-48
+	MOVQ action+8(FP), AX
+	MOVQ reward+16(FP), CX
+	MOVQ terminated+24(FP), DX
+	MOVQ n+32(FP), BX
+	MOVQ state+0(FP), SI
+	MOVQ stride+40(FP), DI
+	LEAQ (SI)(DI*4), R8
+	LEAQ (R8)(DI*4), R9
+	LEAQ (R9)(DI*4), DI
+	LEAQ rungeKutta<>+0(SB), R10
+	XORQ R11, R11
+	MOVQ BX, R12
+	SUBQ R11, R12
+	ANDQ $-8, R12
+	JE   tail14
+	ADDQ R11, R12
+
+loop13:
+	VMOVUPS     (SI)(R11*4), Y0
+	VCVTPS2PD   Y0, Z1
+	VMOVUPS     Z1, Z0
+	VMOVUPS     Z1, Z2
+	VPXORD      Z1, Z1, Z1
+	VMOVUPS     Z1, Z1
+	VMOVUPS     (R8)(R11*4), Y3
+	VCVTPS2PD   Y3, Z4
+	VMOVUPS     Z4, Z3
+	VMOVUPS     Z4, Z5
+	VPXORD      Z4, Z4, Z4
+	VMOVUPS     Z4, Z4
+	VMOVUPS     (R9)(R11*4), Y6
+	VCVTPS2PD   Y6, Z7
+	VMOVUPS     Z7, Z6
+	VMOVUPS     Z7, Z8
+	VPXORD      Z7, Z7, Z7
+	VMOVUPS     Z7, Z7
+	VMOVUPS     (DI)(R11*4), Y9
+	VCVTPS2PD   Y9, Z10
+	VMOVUPS     Z10, Z9
+	VMOVUPS     Z10, Z11
+	VPXORD      Z10, Z10, Z10
+	VMOVUPS     Z10, Z10
+	VMOVUPS     (AX)(R11*4), Y12
+	VCVTPS2PD   Y12, Z12
+	VSUBPD.BCST vectorDoubles<>+0(SB), Z12, Z12
+	VMOVUPS     Z12, Z12
+	XORQ        R13, R13
+
+stage15:
+	VBROADCASTSD      (R10)(R13*8), Z13
+	VMOVUPS           Z0, Z14
+	VFMADD231PD       Z1, Z13, Z14
+	VMOVUPS           Z3, Z15
+	VFMADD231PD       Z4, Z13, Z15
+	VMOVUPS           Z6, Z16
+	VFMADD231PD       Z7, Z13, Z16
+	VMOVUPS           Z9, Z7
+	VFMADD231PD       Z10, Z13, Z7
+	VMOVUPS           Z16, Z1
+	VMOVUPS           Z7, Z4
+	VADDPD            Z15, Z14, Z10
+	VMULPD.BCST       vectorDoubles<>+8(SB), Z14, Z13
+	VADDPD.BCST       vectorDoubles<>+16(SB), Z13, Z13
+	VMOVUPS           Z14, Z14
+	VSUBPD.BCST       vectorDoubles<>+16(SB), Z13, Z17
+	VFNMADD231PD.BCST vectorDoubles<>+24(SB), Z17, Z14
+	VMULPD            Z14, Z14, Z17
+	VBROADCASTSD      vectorDoubles<>+32(SB), Z18
+	VFMADD213PD.BCST  vectorDoubles<>+40(SB), Z17, Z18
+	VFMADD213PD.BCST  vectorDoubles<>+48(SB), Z17, Z18
+	VFMADD213PD.BCST  vectorDoubles<>+56(SB), Z17, Z18
+	VFMADD213PD.BCST  vectorDoubles<>+64(SB), Z17, Z18
+	VFMADD213PD.BCST  vectorDoubles<>+72(SB), Z17, Z18
+	VMULPD            Z17, Z18, Z18
+	VFMADD213PD       Z14, Z14, Z18
+	VPSLLQ            $0x3f, Z13, Z13
+	VXORPD            Z13, Z18, Z13
+	VMULPD.BCST       vectorDoubles<>+8(SB), Z10, Z14
+	VADDPD.BCST       vectorDoubles<>+16(SB), Z14, Z14
+	VMOVUPS           Z10, Z10
+	VSUBPD.BCST       vectorDoubles<>+16(SB), Z14, Z17
+	VFNMADD231PD.BCST vectorDoubles<>+24(SB), Z17, Z10
+	VMULPD            Z10, Z10, Z17
+	VBROADCASTSD      vectorDoubles<>+32(SB), Z18
+	VFMADD213PD.BCST  vectorDoubles<>+40(SB), Z17, Z18
+	VFMADD213PD.BCST  vectorDoubles<>+48(SB), Z17, Z18
+	VFMADD213PD.BCST  vectorDoubles<>+56(SB), Z17, Z18
+	VFMADD213PD.BCST  vectorDoubles<>+64(SB), Z17, Z18
+	VFMADD213PD.BCST  vectorDoubles<>+72(SB), Z17, Z18
+	VMULPD            Z17, Z18, Z18
+	VFMADD213PD       Z10, Z10, Z18
+	VPSLLQ            $0x3f, Z14, Z10
+	VXORPD            Z10, Z18, Z10
+	VMULPD.BCST       vectorDoubles<>+80(SB), Z10, Z10
+	VMOVUPS           Z10, Z14
+	VFMADD231PD.BCST  vectorDoubles<>+88(SB), Z13, Z14
+	VMULPD.BCST       vectorDoubles<>+8(SB), Z15, Z13
+	VADDPD.BCST       vectorDoubles<>+16(SB), Z13, Z13
+	VMOVUPS           Z15, Z17
+	VSUBPD.BCST       vectorDoubles<>+16(SB), Z13, Z18
+	VFNMADD231PD.BCST vectorDoubles<>+24(SB), Z18, Z17
+	VMULPD            Z17, Z17, Z18
+	VBROADCASTSD      vectorDoubles<>+32(SB), Z19
+	VFMADD213PD.BCST  vectorDoubles<>+40(SB), Z18, Z19
+	VFMADD213PD.BCST  vectorDoubles<>+48(SB), Z18, Z19
+	VFMADD213PD.BCST  vectorDoubles<>+56(SB), Z18, Z19
+	VFMADD213PD.BCST  vectorDoubles<>+64(SB), Z18, Z19
+	VFMADD213PD.BCST  vectorDoubles<>+72(SB), Z18, Z19
+	VMULPD            Z18, Z19, Z19
+	VFMADD213PD       Z17, Z17, Z19
+	VPSLLQ            $0x3f, Z13, Z13
+	VXORPD            Z13, Z19, Z13
+	VADDPD.BCST       vectorDoubles<>+96(SB), Z15, Z15
+	VMULPD.BCST       vectorDoubles<>+8(SB), Z15, Z17
+	VADDPD.BCST       vectorDoubles<>+16(SB), Z17, Z17
+	VMOVUPS           Z15, Z15
+	VSUBPD.BCST       vectorDoubles<>+16(SB), Z17, Z18
+	VFNMADD231PD.BCST vectorDoubles<>+24(SB), Z18, Z15
+	VMULPD            Z15, Z15, Z18
+	VBROADCASTSD      vectorDoubles<>+32(SB), Z19
+	VFMADD213PD.BCST  vectorDoubles<>+40(SB), Z18, Z19
+	VFMADD213PD.BCST  vectorDoubles<>+48(SB), Z18, Z19
+	VFMADD213PD.BCST  vectorDoubles<>+56(SB), Z18, Z19
+	VFMADD213PD.BCST  vectorDoubles<>+64(SB), Z18, Z19
+	VFMADD213PD.BCST  vectorDoubles<>+72(SB), Z18, Z19
+	VMULPD            Z18, Z19, Z19
+	VFMADD213PD       Z15, Z15, Z19
+	VPSLLQ            $0x3f, Z17, Z15
+	VXORPD            Z15, Z19, Z15
+	VMULPD.BCST       vectorDoubles<>+104(SB), Z7, Z17
+	VADDPD            Z16, Z17, Z17
+	VMULPD            Z7, Z17, Z7
+	VFNMADD231PD      Z13, Z7, Z14
+	VADDPD.BCST       vectorDoubles<>+112(SB), Z15, Z7
+	VMULPD.BCST       vectorDoubles<>+104(SB), Z15, Z15
+	VADDPD.BCST       vectorDoubles<>+120(SB), Z15, Z15
+	VDIVPD            Z7, Z15, Z17
+	VMOVUPS           Z12, Z18
+	VSUBPD            Z10, Z18, Z10
+	VFMADD231PD       Z14, Z17, Z10
+	VMULPD            Z16, Z16, Z16
+	VMULPD            Z13, Z16, Z13
+	VFNMADD231PD.BCST vectorDoubles<>+104(SB), Z13, Z10
+	VMOVUPS           Z15, Z13
+	VFNMADD213PD.BCST vectorDoubles<>+120(SB), Z17, Z13
+	VDIVPD            Z13, Z10, Z13
+	VMOVUPS           Z13, Z10
+	VFMADD231PD       Z13, Z15, Z14
+	VPXORD            Z13, Z13, Z13
+	VDIVPD            Z7, Z14, Z7
+	VSUBPD            Z7, Z13, Z7
+	VMOVUPS           Z7, Z7
+	VBROADCASTSD      32(R10)(R13*8), Z13
+	VMOVUPS           Z2, Z2
+	VFMADD231PD       Z1, Z13, Z2
+	VMOVUPS           Z2, Z2
+	VMOVUPS           Z5, Z5
+	VFMADD231PD       Z4, Z13, Z5
+	VMOVUPS           Z5, Z5
+	VMOVUPS           Z8, Z8
+	VFMADD231PD       Z7, Z13, Z8
+	VMOVUPS           Z8, Z8
+	VMOVUPS           Z11, Z11
+	VFMADD231PD       Z10, Z13, Z11
+	VMOVUPS           Z11, Z11
+	INCQ              R13
+	CMPQ              R13, $0x04
+	JLT               stage15
+	VMOVUPS           Z2, Z0
+	VMULPD.BCST       vectorDoubles<>+128(SB), Z0, Z1
+	VRNDSCALEPD       $0x08, Z1, Z1
+	VMOVUPS           Z0, Z0
+	VFNMADD231PD.BCST vectorDoubles<>+136(SB), Z1, Z0
+	VFNMADD231PD.BCST vectorDoubles<>+144(SB), Z1, Z0
+	VMOVUPS           Z5, Z1
+	VMULPD.BCST       vectorDoubles<>+128(SB), Z1, Z2
+	VRNDSCALEPD       $0x08, Z2, Z2
+	VMOVUPS           Z1, Z1
+	VFNMADD231PD.BCST vectorDoubles<>+136(SB), Z2, Z1
+	VFNMADD231PD.BCST vectorDoubles<>+144(SB), Z2, Z1
+	VCVTPD2PS         Z0, Y2
+	VMOVUPS           Y2, (SI)(R11*4)
+	VCVTPD2PS         Z1, Y2
+	VMOVUPS           Y2, (R8)(R11*4)
+	VMOVUPS           Z8, Z2
+	VBROADCASTSD      vectorDoubles<>+152(SB), Z3
+	VBROADCASTSD      vectorDoubles<>+160(SB), Z4
+	VMINPD            Z2, Z4, Z2
+	VMAXPD            Z2, Z3, Z2
+	VCVTPD2PS         Z2, Y2
+	VMOVUPS           Y2, (R9)(R11*4)
+	VMOVUPS           Z11, Z2
+	VBROADCASTSD      vectorDoubles<>+168(SB), Z3
+	VBROADCASTSD      vectorDoubles<>+176(SB), Z4
+	VMINPD            Z2, Z4, Z2
+	VMAXPD            Z2, Z3, Z2
+	VCVTPD2PS         Z2, Y2
+	VMOVUPS           Y2, (DI)(R11*4)
+	VADDPD.BCST       vectorDoubles<>+96(SB), Z0, Z2
+	VMULPD.BCST       vectorDoubles<>+8(SB), Z2, Z3
+	VADDPD.BCST       vectorDoubles<>+16(SB), Z3, Z3
+	VMOVUPS           Z2, Z2
+	VSUBPD.BCST       vectorDoubles<>+16(SB), Z3, Z4
+	VFNMADD231PD.BCST vectorDoubles<>+24(SB), Z4, Z2
+	VMULPD            Z2, Z2, Z4
+	VBROADCASTSD      vectorDoubles<>+32(SB), Z5
+	VFMADD213PD.BCST  vectorDoubles<>+40(SB), Z4, Z5
+	VFMADD213PD.BCST  vectorDoubles<>+48(SB), Z4, Z5
+	VFMADD213PD.BCST  vectorDoubles<>+56(SB), Z4, Z5
+	VFMADD213PD.BCST  vectorDoubles<>+64(SB), Z4, Z5
+	VFMADD213PD.BCST  vectorDoubles<>+72(SB), Z4, Z5
+	VMULPD            Z4, Z5, Z5
+	VFMADD213PD       Z2, Z2, Z5
+	VPSLLQ            $0x3f, Z3, Z2
+	VXORPD            Z2, Z5, Z2
+	VADDPD            Z1, Z0, Z0
+	VADDPD.BCST       vectorDoubles<>+96(SB), Z0, Z0
+	VMULPD.BCST       vectorDoubles<>+8(SB), Z0, Z1
+	VADDPD.BCST       vectorDoubles<>+16(SB), Z1, Z1
+	VMOVUPS           Z0, Z0
+	VSUBPD.BCST       vectorDoubles<>+16(SB), Z1, Z3
+	VFNMADD231PD.BCST vectorDoubles<>+24(SB), Z3, Z0
+	VMULPD            Z0, Z0, Z3
+	VBROADCASTSD      vectorDoubles<>+32(SB), Z4
+	VFMADD213PD.BCST  vectorDoubles<>+40(SB), Z3, Z4
+	VFMADD213PD.BCST  vectorDoubles<>+48(SB), Z3, Z4
+	VFMADD213PD.BCST  vectorDoubles<>+56(SB), Z3, Z4
+	VFMADD213PD.BCST  vectorDoubles<>+64(SB), Z3, Z4
+	VFMADD213PD.BCST  vectorDoubles<>+72(SB), Z3, Z4
+	VMULPD            Z3, Z4, Z4
+	VFMADD213PD       Z0, Z0, Z4
+	VPSLLQ            $0x3f, Z1, Z0
+	VXORPD            Z0, Z4, Z0
+	VADDPD            Z0, Z2, Z0
+	VCMPPD.BCST       $0x01, vectorDoubles<>+184(SB), Z0, K1
+	VBROADCASTSD.Z    vectorDoubles<>+0(SB), K1, Z0
+	VCVTPD2PS         Z0, Y1
+	VMOVUPS           Y1, (DX)(R11*4)
+	VSUBPD.BCST       vectorDoubles<>+0(SB), Z0, Z0
+	VCVTPD2PS         Z0, Y0
+	VMOVUPS           Y0, (CX)(R11*4)
+	ADDQ              $0x08, R11
+	CMPQ              R11, R12
+	JLT               loop13
+
+tail14:
+	CMPQ        R11, BX
+	JGE         done16
+	SUBQ        R11, BX
+	MOVL        $0xffffffff, R12
+	BZHIL       BX, R12, R12
+	KMOVW       R12, K1
+	VMOVUPS.Z   (SI)(R11*4), K1, Y0
+	VCVTPS2PD   Y0, Z1
+	VMOVUPS     Z1, Z0
+	VMOVUPS     Z1, Z2
+	VPXORD      Z1, Z1, Z1
+	VMOVUPS     Z1, Z1
+	VMOVUPS.Z   (R8)(R11*4), K1, Y3
+	VCVTPS2PD   Y3, Z4
+	VMOVUPS     Z4, Z3
+	VMOVUPS     Z4, Z5
+	VPXORD      Z4, Z4, Z4
+	VMOVUPS     Z4, Z4
+	VMOVUPS.Z   (R9)(R11*4), K1, Y6
+	VCVTPS2PD   Y6, Z7
+	VMOVUPS     Z7, Z6
+	VMOVUPS     Z7, Z8
+	VPXORD      Z7, Z7, Z7
+	VMOVUPS     Z7, Z7
+	VMOVUPS.Z   (DI)(R11*4), K1, Y9
+	VCVTPS2PD   Y9, Z10
+	VMOVUPS     Z10, Z9
+	VMOVUPS     Z10, Z11
+	VPXORD      Z10, Z10, Z10
+	VMOVUPS     Z10, Z10
+	VMOVUPS.Z   (AX)(R11*4), K1, Y12
+	VCVTPS2PD   Y12, Z12
+	VSUBPD.BCST vectorDoubles<>+0(SB), Z12, Z12
+	VMOVUPS     Z12, Z12
+	XORQ        AX, AX
+
+stage17:
+	VBROADCASTSD      (R10)(AX*8), Z13
+	VMOVUPS           Z0, Z14
+	VFMADD231PD       Z1, Z13, Z14
+	VMOVUPS           Z3, Z15
+	VFMADD231PD       Z4, Z13, Z15
+	VMOVUPS           Z6, Z16
+	VFMADD231PD       Z7, Z13, Z16
+	VMOVUPS           Z9, Z7
+	VFMADD231PD       Z10, Z13, Z7
+	VMOVUPS           Z16, Z1
+	VMOVUPS           Z7, Z4
+	VADDPD            Z15, Z14, Z10
+	VMULPD.BCST       vectorDoubles<>+8(SB), Z14, Z13
+	VADDPD.BCST       vectorDoubles<>+16(SB), Z13, Z13
+	VMOVUPS           Z14, Z14
+	VSUBPD.BCST       vectorDoubles<>+16(SB), Z13, Z17
+	VFNMADD231PD.BCST vectorDoubles<>+24(SB), Z17, Z14
+	VMULPD            Z14, Z14, Z17
+	VBROADCASTSD      vectorDoubles<>+32(SB), Z18
+	VFMADD213PD.BCST  vectorDoubles<>+40(SB), Z17, Z18
+	VFMADD213PD.BCST  vectorDoubles<>+48(SB), Z17, Z18
+	VFMADD213PD.BCST  vectorDoubles<>+56(SB), Z17, Z18
+	VFMADD213PD.BCST  vectorDoubles<>+64(SB), Z17, Z18
+	VFMADD213PD.BCST  vectorDoubles<>+72(SB), Z17, Z18
+	VMULPD            Z17, Z18, Z18
+	VFMADD213PD       Z14, Z14, Z18
+	VPSLLQ            $0x3f, Z13, Z13
+	VXORPD            Z13, Z18, Z13
+	VMULPD.BCST       vectorDoubles<>+8(SB), Z10, Z14
+	VADDPD.BCST       vectorDoubles<>+16(SB), Z14, Z14
+	VMOVUPS           Z10, Z10
+	VSUBPD.BCST       vectorDoubles<>+16(SB), Z14, Z17
+	VFNMADD231PD.BCST vectorDoubles<>+24(SB), Z17, Z10
+	VMULPD            Z10, Z10, Z17
+	VBROADCASTSD      vectorDoubles<>+32(SB), Z18
+	VFMADD213PD.BCST  vectorDoubles<>+40(SB), Z17, Z18
+	VFMADD213PD.BCST  vectorDoubles<>+48(SB), Z17, Z18
+	VFMADD213PD.BCST  vectorDoubles<>+56(SB), Z17, Z18
+	VFMADD213PD.BCST  vectorDoubles<>+64(SB), Z17, Z18
+	VFMADD213PD.BCST  vectorDoubles<>+72(SB), Z17, Z18
+	VMULPD            Z17, Z18, Z18
+	VFMADD213PD       Z10, Z10, Z18
+	VPSLLQ            $0x3f, Z14, Z10
+	VXORPD            Z10, Z18, Z10
+	VMULPD.BCST       vectorDoubles<>+80(SB), Z10, Z10
+	VMOVUPS           Z10, Z14
+	VFMADD231PD.BCST  vectorDoubles<>+88(SB), Z13, Z14
+	VMULPD.BCST       vectorDoubles<>+8(SB), Z15, Z13
+	VADDPD.BCST       vectorDoubles<>+16(SB), Z13, Z13
+	VMOVUPS           Z15, Z17
+	VSUBPD.BCST       vectorDoubles<>+16(SB), Z13, Z18
+	VFNMADD231PD.BCST vectorDoubles<>+24(SB), Z18, Z17
+	VMULPD            Z17, Z17, Z18
+	VBROADCASTSD      vectorDoubles<>+32(SB), Z19
+	VFMADD213PD.BCST  vectorDoubles<>+40(SB), Z18, Z19
+	VFMADD213PD.BCST  vectorDoubles<>+48(SB), Z18, Z19
+	VFMADD213PD.BCST  vectorDoubles<>+56(SB), Z18, Z19
+	VFMADD213PD.BCST  vectorDoubles<>+64(SB), Z18, Z19
+	VFMADD213PD.BCST  vectorDoubles<>+72(SB), Z18, Z19
+	VMULPD            Z18, Z19, Z19
+	VFMADD213PD       Z17, Z17, Z19
+	VPSLLQ            $0x3f, Z13, Z13
+	VXORPD            Z13, Z19, Z13
+	VADDPD.BCST       vectorDoubles<>+96(SB), Z15, Z15
+	VMULPD.BCST       vectorDoubles<>+8(SB), Z15, Z17
+	VADDPD.BCST       vectorDoubles<>+16(SB), Z17, Z17
+	VMOVUPS           Z15, Z15
+	VSUBPD.BCST       vectorDoubles<>+16(SB), Z17, Z18
+	VFNMADD231PD.BCST vectorDoubles<>+24(SB), Z18, Z15
+	VMULPD            Z15, Z15, Z18
+	VBROADCASTSD      vectorDoubles<>+32(SB), Z19
+	VFMADD213PD.BCST  vectorDoubles<>+40(SB), Z18, Z19
+	VFMADD213PD.BCST  vectorDoubles<>+48(SB), Z18, Z19
+	VFMADD213PD.BCST  vectorDoubles<>+56(SB), Z18, Z19
+	VFMADD213PD.BCST  vectorDoubles<>+64(SB), Z18, Z19
+	VFMADD213PD.BCST  vectorDoubles<>+72(SB), Z18, Z19
+	VMULPD            Z18, Z19, Z19
+	VFMADD213PD       Z15, Z15, Z19
+	VPSLLQ            $0x3f, Z17, Z15
+	VXORPD            Z15, Z19, Z15
+	VMULPD.BCST       vectorDoubles<>+104(SB), Z7, Z17
+	VADDPD            Z16, Z17, Z17
+	VMULPD            Z7, Z17, Z7
+	VFNMADD231PD      Z13, Z7, Z14
+	VADDPD.BCST       vectorDoubles<>+112(SB), Z15, Z7
+	VMULPD.BCST       vectorDoubles<>+104(SB), Z15, Z15
+	VADDPD.BCST       vectorDoubles<>+120(SB), Z15, Z15
+	VDIVPD            Z7, Z15, Z17
+	VMOVUPS           Z12, Z18
+	VSUBPD            Z10, Z18, Z10
+	VFMADD231PD       Z14, Z17, Z10
+	VMULPD            Z16, Z16, Z16
+	VMULPD            Z13, Z16, Z13
+	VFNMADD231PD.BCST vectorDoubles<>+104(SB), Z13, Z10
+	VMOVUPS           Z15, Z13
+	VFNMADD213PD.BCST vectorDoubles<>+120(SB), Z17, Z13
+	VDIVPD            Z13, Z10, Z13
+	VMOVUPS           Z13, Z10
+	VFMADD231PD       Z13, Z15, Z14
+	VPXORD            Z13, Z13, Z13
+	VDIVPD            Z7, Z14, Z7
+	VSUBPD            Z7, Z13, Z7
+	VMOVUPS           Z7, Z7
+	VBROADCASTSD      32(R10)(AX*8), Z13
+	VMOVUPS           Z2, Z2
+	VFMADD231PD       Z1, Z13, Z2
+	VMOVUPS           Z2, Z2
+	VMOVUPS           Z5, Z5
+	VFMADD231PD       Z4, Z13, Z5
+	VMOVUPS           Z5, Z5
+	VMOVUPS           Z8, Z8
+	VFMADD231PD       Z7, Z13, Z8
+	VMOVUPS           Z8, Z8
+	VMOVUPS           Z11, Z11
+	VFMADD231PD       Z10, Z13, Z11
+	VMOVUPS           Z11, Z11
+	INCQ              AX
+	CMPQ              AX, $0x04
+	JLT               stage17
+	VMOVUPS           Z2, Z0
+	VMULPD.BCST       vectorDoubles<>+128(SB), Z0, Z1
+	VRNDSCALEPD       $0x08, Z1, Z1
+	VMOVUPS           Z0, Z0
+	VFNMADD231PD.BCST vectorDoubles<>+136(SB), Z1, Z0
+	VFNMADD231PD.BCST vectorDoubles<>+144(SB), Z1, Z0
+	VMOVUPS           Z5, Z1
+	VMULPD.BCST       vectorDoubles<>+128(SB), Z1, Z2
+	VRNDSCALEPD       $0x08, Z2, Z2
+	VMOVUPS           Z1, Z1
+	VFNMADD231PD.BCST vectorDoubles<>+136(SB), Z2, Z1
+	VFNMADD231PD.BCST vectorDoubles<>+144(SB), Z2, Z1
+	VCVTPD2PS         Z0, Y2
+	VMOVUPS           Y2, K1, (SI)(R11*4)
+	VCVTPD2PS         Z1, Y2
+	VMOVUPS           Y2, K1, (R8)(R11*4)
+	VMOVUPS           Z8, Z2
+	VBROADCASTSD      vectorDoubles<>+152(SB), Z3
+	VBROADCASTSD      vectorDoubles<>+160(SB), Z4
+	VMINPD            Z2, Z4, Z2
+	VMAXPD            Z2, Z3, Z2
+	VCVTPD2PS         Z2, Y2
+	VMOVUPS           Y2, K1, (R9)(R11*4)
+	VMOVUPS           Z11, Z2
+	VBROADCASTSD      vectorDoubles<>+168(SB), Z3
+	VBROADCASTSD      vectorDoubles<>+176(SB), Z4
+	VMINPD            Z2, Z4, Z2
+	VMAXPD            Z2, Z3, Z2
+	VCVTPD2PS         Z2, Y2
+	VMOVUPS           Y2, K1, (DI)(R11*4)
+	VADDPD.BCST       vectorDoubles<>+96(SB), Z0, Z2
+	VMULPD.BCST       vectorDoubles<>+8(SB), Z2, Z3
+	VADDPD.BCST       vectorDoubles<>+16(SB), Z3, Z3
+	VMOVUPS           Z2, Z2
+	VSUBPD.BCST       vectorDoubles<>+16(SB), Z3, Z4
+	VFNMADD231PD.BCST vectorDoubles<>+24(SB), Z4, Z2
+	VMULPD            Z2, Z2, Z4
+	VBROADCASTSD      vectorDoubles<>+32(SB), Z5
+	VFMADD213PD.BCST  vectorDoubles<>+40(SB), Z4, Z5
+	VFMADD213PD.BCST  vectorDoubles<>+48(SB), Z4, Z5
+	VFMADD213PD.BCST  vectorDoubles<>+56(SB), Z4, Z5
+	VFMADD213PD.BCST  vectorDoubles<>+64(SB), Z4, Z5
+	VFMADD213PD.BCST  vectorDoubles<>+72(SB), Z4, Z5
+	VMULPD            Z4, Z5, Z5
+	VFMADD213PD       Z2, Z2, Z5
+	VPSLLQ            $0x3f, Z3, Z2
+	VXORPD            Z2, Z5, Z2
+	VADDPD            Z1, Z0, Z0
+	VADDPD.BCST       vectorDoubles<>+96(SB), Z0, Z0
+	VMULPD.BCST       vectorDoubles<>+8(SB), Z0, Z1
+	VADDPD.BCST       vectorDoubles<>+16(SB), Z1, Z1
+	VMOVUPS           Z0, Z0
+	VSUBPD.BCST       vectorDoubles<>+16(SB), Z1, Z3
+	VFNMADD231PD.BCST vectorDoubles<>+24(SB), Z3, Z0
+	VMULPD            Z0, Z0, Z3
+	VBROADCASTSD      vectorDoubles<>+32(SB), Z4
+	VFMADD213PD.BCST  vectorDoubles<>+40(SB), Z3, Z4
+	VFMADD213PD.BCST  vectorDoubles<>+48(SB), Z3, Z4
+	VFMADD213PD.BCST  vectorDoubles<>+56(SB), Z3, Z4
+	VFMADD213PD.BCST  vectorDoubles<>+64(SB), Z3, Z4
+	VFMADD213PD.BCST  vectorDoubles<>+72(SB), Z3, Z4
+	VMULPD            Z3, Z4, Z4
+	VFMADD213PD       Z0, Z0, Z4
+	VPSLLQ            $0x3f, Z1, Z0
+	VXORPD            Z0, Z4, Z0
+	VADDPD            Z0, Z2, Z0
+	VCMPPD.BCST       $0x01, vectorDoubles<>+184(SB), Z0, K2
+	VBROADCASTSD.Z    vectorDoubles<>+0(SB), K2, Z0
+	VCVTPD2PS         Z0, Y1
+	VMOVUPS           Y1, K1, (DX)(R11*4)
+	VSUBPD.BCST       vectorDoubles<>+0(SB), Z0, Z0
+	VCVTPD2PS         Z0, Y0
+	VMOVUPS           Y0, K1, (CX)(R11*4)
+
+done16:
+	VZEROUPPER
+	RET
+
+DATA rungeKutta<>+0(SB)/8, $0x0000000000000000
+DATA rungeKutta<>+8(SB)/8, $0x3fb999999999999a
+DATA rungeKutta<>+16(SB)/8, $0x3fb999999999999a
+DATA rungeKutta<>+24(SB)/8, $0x3fc999999999999a
+DATA rungeKutta<>+32(SB)/8, $0x3fa1111111111111
+DATA rungeKutta<>+40(SB)/8, $0x3fb1111111111111
+DATA rungeKutta<>+48(SB)/8, $0x3fb1111111111111
+DATA rungeKutta<>+56(SB)/8, $0x3fa1111111111111
+GLOBL rungeKutta<>(SB), RODATA|NOPTR, $64
+
 DATA vectorConstants<>+0(SB)/4, $0x3f22f983
 DATA vectorConstants<>+4(SB)/4, $0x3fc90fdb
 DATA vectorConstants<>+8(SB)/4, $0xb33bbd2e
@@ -686,3 +1179,29 @@ DATA vectorConstants<>+176(SB)/4, $0xc1000000
 DATA vectorConstants<>+180(SB)/4, $0x41000000
 DATA vectorConstants<>+184(SB)/4, $0x3d4ccccd
 GLOBL vectorConstants<>(SB), RODATA|NOPTR, $188
+
+DATA vectorDoubles<>+0(SB)/8, $0x3ff0000000000000
+DATA vectorDoubles<>+8(SB)/8, $0x3fd45f306dc9c883
+DATA vectorDoubles<>+16(SB)/8, $0x4338000000000000
+DATA vectorDoubles<>+24(SB)/8, $0x400921fb54442d18
+DATA vectorDoubles<>+32(SB)/8, $0x3de54e44994a5a83
+DATA vectorDoubles<>+40(SB)/8, $0xbe5ae20a2a645ecc
+DATA vectorDoubles<>+48(SB)/8, $0x3ec71dd8d5f8385c
+DATA vectorDoubles<>+56(SB)/8, $0xbf2a01a0010276f3
+DATA vectorDoubles<>+64(SB)/8, $0x3f81111110fbe9bb
+DATA vectorDoubles<>+72(SB)/8, $0xbfc55555555549b9
+DATA vectorDoubles<>+80(SB)/8, $0x401399999999999a
+DATA vectorDoubles<>+88(SB)/8, $0x402d666666666666
+DATA vectorDoubles<>+96(SB)/8, $0x3ff921fb54442d18
+DATA vectorDoubles<>+104(SB)/8, $0x3fe0000000000000
+DATA vectorDoubles<>+112(SB)/8, $0x400c000000000000
+DATA vectorDoubles<>+120(SB)/8, $0x3ff4000000000000
+DATA vectorDoubles<>+128(SB)/8, $0x3fc45f306dc9c883
+DATA vectorDoubles<>+136(SB)/8, $0x401921fb54442d18
+DATA vectorDoubles<>+144(SB)/8, $0x3cb1a62633145c07
+DATA vectorDoubles<>+152(SB)/8, $0xc02921fb54442d18
+DATA vectorDoubles<>+160(SB)/8, $0x402921fb54442d18
+DATA vectorDoubles<>+168(SB)/8, $0xc03c463abeccb2bb
+DATA vectorDoubles<>+176(SB)/8, $0x403c463abeccb2bb
+DATA vectorDoubles<>+184(SB)/8, $0xbff0000000000000
+GLOBL vectorDoubles<>(SB), RODATA|NOPTR, $192

@@ -24,6 +24,9 @@ var stepRanges = map[string]struct {
 		return near(float64(s[0]), 0.45) || near(float64(s[1]), 0)
 	}},
 	"Pendulum-v1": {[]float64{90, 8}, func([]float32) bool { return false }},
+	"Acrobot-v1": {[]float64{math.Pi, math.Pi, 4 * math.Pi, 9 * math.Pi}, func(s []float32) bool {
+		return near(-math.Cos(float64(s[0]))-math.Cos(float64(s[0])+float64(s[1])), 1)
+	}},
 }
 
 func near(x, edge float64) bool { return math.Abs(x-edge) < 1e-5*(1+math.Abs(edge)) }

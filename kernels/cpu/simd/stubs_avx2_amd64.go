@@ -113,3 +113,8 @@ func stepMountainCarContinuousAVX2(state *float32, action *float32, reward *floa
 //
 //go:noescape
 func stepPendulumAVX2(state *float32, action *float32, reward *float32, terminated *float32, n int, stride int)
+
+// stepAcrobotAVX2 advances n environments by one step.
+//
+//go:noescape
+func stepAcrobotAVX2(state *float32, action *float32, reward *float32, terminated *float32, n int, stride int)

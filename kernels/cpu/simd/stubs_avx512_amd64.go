@@ -113,3 +113,8 @@ func stepMountainCarContinuousAVX512(state *float32, action *float32, reward *fl
 //
 //go:noescape
 func stepPendulumAVX512(state *float32, action *float32, reward *float32, terminated *float32, n int, stride int)
+
+// stepAcrobotAVX512 advances n environments by one step.
+//
+//go:noescape
+func stepAcrobotAVX512(state *float32, action *float32, reward *float32, terminated *float32, n int, stride int)

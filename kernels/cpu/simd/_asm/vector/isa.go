@@ -21,27 +21,35 @@ type emitter struct {
 	isa    string // "AVX512" or "AVX2"
 	w      int    // floats in a vector
 	labels int
-	// constants by their bits, in order of first use; laid out by finish.
-	constants map[uint32]int
-	order     []uint32
+	// double makes lanes of 64 bits: half as many, float64 in registers and
+	// constants, still float32 in memory.
+	double bool
+	// constants by their bits, in order of first use, of 32 bits and, with double,
+	// of 64; laid out by finish.
+	constants, doubles constantPool
 	// tail is the mask of the rows that exist while a tail is emitted, else nil.
 	tail reg.Register
 }
 
 type vec = reg.VecVirtual
 
+type constantPool struct {
+	symbol string
+	index  map[uint64]int
+	order  []uint64
+}
+
 // constant is a float or integer in the data section, the same in every lane.
 type constant struct{ operand.Mem }
 
-const constantsSymbol = "vectorConstants"
-
 func newEmitter(isa string, width int) *emitter {
-	e := &emitter{Context: build.NewContext(), isa: isa, w: width, constants: map[uint32]int{}}
+	e := &emitter{Context: build.NewContext(), isa: isa, w: width,
+		constants: constantPool{"vectorConstants", map[uint64]int{}, nil}, doubles: constantPool{"vectorDoubles", map[uint64]int{}, nil}}
 	e.ConstraintExpr("amd64,!purego")
 	return e
 }
 
-func (e *emitter) avx512() bool { return e.w == 16 }
+func (e *emitter) avx512() bool { return e.isa == "AVX512" }
 
 // function begins a kernel; its name gets the instruction set appended.
 func (e *emitter) function(name, signature string, doc ...string) {
@@ -83,33 +91,42 @@ func (e *emitter) vec() vec {
 }
 
 // f is a float constant, bits an integer one.
-func (e *emitter) f(v float64) constant { return e.bits(math.Float32bits(float32(v))) }
+func (e *emitter) f(v float64) constant {
+	if e.double {
+		return constant{e.doubles.at(math.Float64bits(v), e.constantSize(8))}
+	}
+	return e.bits(math.Float32bits(float32(v)))
+}
 
 func (e *emitter) bits(v uint32) constant {
-	i, ok := e.constants[v]
+	return constant{e.constants.at(uint64(v), e.constantSize(4))}
+}
+
+func (p *constantPool) at(v uint64, size int) operand.Mem {
+	i, ok := p.index[v]
 	if !ok {
-		i = len(e.order)
-		e.constants[v] = i
-		e.order = append(e.order, v)
+		i = len(p.order)
+		p.index[v] = i
+		p.order = append(p.order, v)
 	}
-	return constant{operand.NewDataAddr(operand.NewStaticSymbol(constantsSymbol), i*e.constantSize())}
+	return operand.NewDataAddr(operand.NewStaticSymbol(p.symbol), i*size)
 }
 
 // constantSize: AVX-512 instructions broadcast a constant as they read it, for
 // AVX2 it lies there in full.
-func (e *emitter) constantSize() int {
+func (e *emitter) constantSize(lane int) int {
 	if e.avx512() {
-		return 4
+		return lane
 	}
 	return 32
 }
 
-// table places words in the data section of the file and returns its address.
-func (e *emitter) table(name string, words ...uint32) operand.Mem {
+// table places constants in the data section of the file and returns its address.
+func (e *emitter) table(name string, constants ...operand.Constant) operand.Mem {
 	m := e.StaticGlobal(name)
 	e.DataAttributes(attr.RODATA | attr.NOPTR)
-	for _, w := range words {
-		e.AppendDatum(operand.U32(w))
+	for _, c := range constants {
+		e.AppendDatum(c)
 	}
 	return m
 }
@@ -118,16 +135,30 @@ const tailTable = "tailMask"
 
 // finish writes the data sections.
 func (e *emitter) finish() {
-	var words []uint32
-	for _, v := range e.order {
-		for range e.constantSize() / 4 {
-			words = append(words, v)
+	for _, p := range []struct {
+		constantPool
+		lane int
+	}{{e.constants, 4}, {e.doubles, 8}} {
+		var all []operand.Constant
+		for _, v := range p.order {
+			for range e.constantSize(p.lane) / p.lane {
+				if p.lane == 4 {
+					all = append(all, operand.U32(v))
+				} else {
+					all = append(all, operand.U64(v))
+				}
+			}
+		}
+		if len(all) > 0 {
+			e.table(p.symbol, all...)
 		}
 	}
-	e.table(constantsSymbol, words...)
 	if !e.avx512() {
-		ones := uint32(math.MaxUint32)
-		e.table(tailTable, ones, ones, ones, ones, ones, ones, ones, ones, 0, 0, 0, 0, 0, 0, 0, 0)
+		var lanes []operand.Constant
+		for l := range 16 {
+			lanes = append(lanes, operand.U32(math.MaxUint32*uint64((15-l)/8)))
+		}
+		e.table(tailTable, lanes...)
 	}
 }
 
@@ -184,7 +215,10 @@ func (e *emitter) setTail(i, n reg.Register) {
 		e.tail = k
 		return
 	}
-	table, mask := e.GP64(), e.YMM()
+	table, mask := e.GP64(), e.vec()
+	if e.double {
+		mask = e.XMM()
+	}
 	e.LEAQ(operand.NewDataAddr(operand.NewStaticSymbol(tailTable), 32), table)
 	e.NEGQ(rest)
 	e.VMOVUPS(at(table, rest), mask)
@@ -194,6 +228,9 @@ func (e *emitter) setTail(i, n reg.Register) {
 // load reads a vector; lanes beyond the last row are zero.
 func (e *emitter) load(m operand.Mem) vec {
 	v := e.vec()
+	if e.double {
+		v = e.half()
+	}
 	switch {
 	case e.tail == nil:
 		e.VMOVUPS(m, v)
@@ -202,11 +239,31 @@ func (e *emitter) load(m operand.Mem) vec {
 	default:
 		e.VMASKMOVPS(m, e.tail, v)
 	}
+	if e.double {
+		return e.convert(e.VCVTPS2PD, v)
+	}
 	return v
+}
+
+// half is a register of half the size: the floats of a vector of doubles.
+func (e *emitter) half() vec {
+	if e.avx512() {
+		return e.YMM()
+	}
+	return e.XMM()
 }
 
 // store writes a vector; what lies beyond the last row is not touched.
 func (e *emitter) store(v reg.Register, m operand.Mem) {
+	if e.double {
+		floats := e.half()
+		if e.avx512() {
+			e.VCVTPD2PS(v, floats)
+		} else {
+			e.VCVTPD2PSY(v, floats)
+		}
+		v = floats
+	}
 	switch {
 	case e.tail == nil:
 		e.VMOVUPS(v, m)
@@ -217,21 +274,20 @@ func (e *emitter) store(v reg.Register, m operand.Mem) {
 	}
 }
 
-// broadcast reads one float into every lane.
+// broadcast reads one float (with double: one float64) into every lane.
 func (e *emitter) broadcast(m operand.Mem) vec {
 	v := e.vec()
-	e.VBROADCASTSS(m, v)
+	e.pick(e.VBROADCASTSS, e.VBROADCASTSD)(m, v)
 	return v
 }
 
 // get brings a constant or a slot into a fresh register, or copies a register.
 func (e *emitter) get(op operand.Op) vec {
-	v := e.vec()
 	if c, ok := op.(constant); ok && e.avx512() {
-		e.VBROADCASTSS(c.Mem, v)
-	} else {
-		e.VMOVUPS(plain(op), v)
+		return e.broadcast(c.Mem)
 	}
+	v := e.vec()
+	e.VMOVUPS(plain(op), v)
 	return v
 }
 
@@ -244,7 +300,12 @@ func plain(op operand.Op) operand.Op {
 }
 
 // slot is a place for a vector on the stack.
-func (e *emitter) slot() operand.Mem { return e.AllocLocal(4 * e.w) }
+func (e *emitter) slot() operand.Mem {
+	if e.avx512() {
+		return e.AllocLocal(64)
+	}
+	return e.AllocLocal(32)
+}
 
 // place is where a vector lives that is used throughout a loop: a register with
 // AVX-512, which has 32, and a slot with AVX2.

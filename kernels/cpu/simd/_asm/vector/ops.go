@@ -24,20 +24,40 @@ func (e *emitter) emit(plainForm, broadcastForm instruction, first operand.Op, r
 	plainForm(append([]operand.Op{first}, rest...)...)
 }
 
+// pick is the instruction for the present kind of lane.
+func (e *emitter) pick(single, double instruction) instruction {
+	if e.double {
+		return double
+	}
+	return single
+}
+
 func (e *emitter) two(plainForm, broadcastForm instruction, a vec, b operand.Op) vec {
 	v := e.vec()
 	e.emit(plainForm, broadcastForm, b, a, v)
 	return v
 }
 
-func (e *emitter) add(a vec, b operand.Op) vec { return e.two(e.VADDPS, e.VADDPS_BCST, a, b) }
-func (e *emitter) sub(a vec, b operand.Op) vec { return e.two(e.VSUBPS, e.VSUBPS_BCST, a, b) }
-func (e *emitter) mul(a vec, b operand.Op) vec { return e.two(e.VMULPS, e.VMULPS_BCST, a, b) }
-func (e *emitter) div(a vec, b operand.Op) vec { return e.two(e.VDIVPS, e.VDIVPS_BCST, a, b) }
+func (e *emitter) add(a vec, b operand.Op) vec {
+	return e.two(e.pick(e.VADDPS, e.VADDPD), e.pick(e.VADDPS_BCST, e.VADDPD_BCST), a, b)
+}
+func (e *emitter) sub(a vec, b operand.Op) vec {
+	return e.two(e.pick(e.VSUBPS, e.VSUBPD), e.pick(e.VSUBPS_BCST, e.VSUBPD_BCST), a, b)
+}
+func (e *emitter) mul(a vec, b operand.Op) vec {
+	return e.two(e.pick(e.VMULPS, e.VMULPD), e.pick(e.VMULPS_BCST, e.VMULPD_BCST), a, b)
+}
+func (e *emitter) div(a vec, b operand.Op) vec {
+	return e.two(e.pick(e.VDIVPS, e.VDIVPD), e.pick(e.VDIVPS_BCST, e.VDIVPD_BCST), a, b)
+}
 
 // max and min return b where either is NaN.
-func (e *emitter) max(a vec, b operand.Op) vec { return e.two(e.VMAXPS, e.VMAXPS_BCST, a, b) }
-func (e *emitter) min(a vec, b operand.Op) vec { return e.two(e.VMINPS, e.VMINPS_BCST, a, b) }
+func (e *emitter) max(a vec, b operand.Op) vec {
+	return e.two(e.pick(e.VMAXPS, e.VMAXPD), e.pick(e.VMAXPS_BCST, e.VMAXPD_BCST), a, b)
+}
+func (e *emitter) min(a vec, b operand.Op) vec {
+	return e.two(e.pick(e.VMINPS, e.VMINPD), e.pick(e.VMINPS_BCST, e.VMINPD_BCST), a, b)
+}
 
 // clamp limits v to [low, high]; a NaN stays one.
 func (e *emitter) clamp(v vec, low, high operand.Op) vec {
@@ -53,38 +73,47 @@ func (e *emitter) sqrt(a vec) vec {
 // round gives the nearest integer, ties to even.
 func (e *emitter) round(a vec) vec {
 	v := e.vec()
-	if e.avx512() {
-		e.VRNDSCALEPS(operand.U8(8), a, v)
-	} else {
+	switch {
+	case e.avx512():
+		e.pick(e.VRNDSCALEPS, e.VRNDSCALEPD)(operand.U8(8), a, v)
+	case e.double:
+		e.VROUNDPD(operand.U8(8), a, v)
+	default:
 		e.VROUNDPS(operand.U8(8), a, v)
 	}
 	return v
 }
 
 // addTo, subTo: dst += a, dst -= a.
-func (e *emitter) addTo(dst vec, a operand.Op) { e.emit(e.VADDPS, e.VADDPS_BCST, a, dst, dst) }
-func (e *emitter) subTo(dst vec, a operand.Op) { e.emit(e.VSUBPS, e.VSUBPS_BCST, a, dst, dst) }
+func (e *emitter) addTo(dst vec, a operand.Op) {
+	e.emit(e.pick(e.VADDPS, e.VADDPD), e.pick(e.VADDPS_BCST, e.VADDPD_BCST), a, dst, dst)
+}
+func (e *emitter) subTo(dst vec, a operand.Op) {
+	e.emit(e.pick(e.VSUBPS, e.VSUBPD), e.pick(e.VSUBPS_BCST, e.VSUBPD_BCST), a, dst, dst)
+}
 
 // mulTo: dst *= a.
-func (e *emitter) mulTo(dst vec, a operand.Op) { e.emit(e.VMULPS, e.VMULPS_BCST, a, dst, dst) }
+func (e *emitter) mulTo(dst vec, a operand.Op) {
+	e.emit(e.pick(e.VMULPS, e.VMULPD), e.pick(e.VMULPS_BCST, e.VMULPD_BCST), a, dst, dst)
+}
 
 // accMul: acc += a*b; accNegMul: acc -= a*b.
 func (e *emitter) accMul(acc, a vec, b operand.Op) {
-	e.emit(e.VFMADD231PS, e.VFMADD231PS_BCST, b, a, acc)
+	e.emit(e.pick(e.VFMADD231PS, e.VFMADD231PD), e.pick(e.VFMADD231PS_BCST, e.VFMADD231PD_BCST), b, a, acc)
 }
 func (e *emitter) accNegMul(acc, a vec, b operand.Op) {
-	e.emit(e.VFNMADD231PS, e.VFNMADD231PS_BCST, b, a, acc)
+	e.emit(e.pick(e.VFNMADD231PS, e.VFNMADD231PD), e.pick(e.VFNMADD231PS_BCST, e.VFNMADD231PD_BCST), b, a, acc)
 }
 
 // mulAddTo: dst = dst*a + b; mulSubTo: dst = dst*a - b; negMulAddTo: dst = b - dst*a.
 func (e *emitter) mulAddTo(dst, a vec, b operand.Op) {
-	e.emit(e.VFMADD213PS, e.VFMADD213PS_BCST, b, a, dst)
+	e.emit(e.pick(e.VFMADD213PS, e.VFMADD213PD), e.pick(e.VFMADD213PS_BCST, e.VFMADD213PD_BCST), b, a, dst)
 }
 func (e *emitter) mulSubTo(dst, a vec, b operand.Op) {
 	e.emit(e.VFMSUB213PS, e.VFMSUB213PS_BCST, b, a, dst)
 }
 func (e *emitter) negMulAddTo(dst, a vec, b operand.Op) {
-	e.emit(e.VFNMADD213PS, e.VFNMADD213PS_BCST, b, a, dst)
+	e.emit(e.pick(e.VFNMADD213PS, e.VFNMADD213PD), e.pick(e.VFNMADD213PS_BCST, e.VFNMADD213PD_BCST), b, a, dst)
 }
 
 // scaleAddTo: dst = dst*a + b, where a is the operand that may be a constant.
@@ -174,9 +203,10 @@ func (e *emitter) newMask() mask {
 
 func (e *emitter) compare(predicate uint64, a vec, b operand.Op) mask {
 	m := e.newMask()
-	e.emit(func(ops ...operand.Op) { e.VCMPPS(append([]operand.Op{operand.U8(predicate)}, ops...)...) },
-		func(ops ...operand.Op) { e.VCMPPS_BCST(append([]operand.Op{operand.U8(predicate)}, ops...)...) },
-		b, a, m.Register)
+	with := func(i instruction) instruction {
+		return func(ops ...operand.Op) { i(append([]operand.Op{operand.U8(predicate)}, ops...)...) }
+	}
+	e.emit(with(e.pick(e.VCMPPS, e.VCMPPD)), with(e.pick(e.VCMPPS_BCST, e.VCMPPD_BCST)), b, a, m.Register)
 	return m
 }
 
@@ -243,7 +273,11 @@ func (e *emitter) where(m mask, a operand.Op) vec {
 	if !e.avx512() {
 		e.VANDPS(plain(a), m.Register, v)
 	} else if c, ok := a.(constant); ok {
-		e.VBROADCASTSS_Z(c.Mem, m.Register, v)
+		if e.double {
+			e.VBROADCASTSD_Z(c.Mem, m.Register, v)
+		} else {
+			e.VBROADCASTSS_Z(c.Mem, m.Register, v)
+		}
 	} else {
 		e.VMOVUPS_Z(a, m.Register, v)
 	}

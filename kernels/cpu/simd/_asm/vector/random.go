@@ -30,9 +30,9 @@ func (e *emitter) philox() {
 	parameter := func(name string) operand.Op { return e.keep(e.broadcast(e.paramMem(name))) }
 	keys := []operand.Op{parameter("k0"), parameter("k1")}
 	fixed := []operand.Op{parameter("c1"), parameter("c2"), parameter("c3")}
-	lanes := make([]uint32, e.w)
+	lanes := make([]operand.Constant, e.w)
 	for l := range lanes {
-		lanes[l] = uint32(l)
+		lanes[l] = operand.U32(l)
 	}
 	index := e.slot()
 	e.VMOVUPS(e.addInt(e.get(e.table("lanes", lanes...)), e.get(parameter("first"))), index)

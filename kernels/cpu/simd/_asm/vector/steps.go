@@ -18,6 +18,7 @@ var environments = []struct {
 	{"MountainCar-v0", "mountainCar", "MountainCar", 2},
 	{"MountainCarContinuous-v0", "mountainCarContinuous", "MountainCarContinuous", 2},
 	{"Pendulum-v1", "pendulum", "Pendulum", 2},
+	{"Acrobot-v1", "acrobot", "Acrobot", 4},
 }
 
 func steps(e *emitter) {
@@ -25,6 +26,7 @@ func steps(e *emitter) {
 	e.mountainCar()
 	e.mountainCarContinuous()
 	e.pendulum()
+	e.acrobot()
 }
 
 // batch is the parameters of a step.
@@ -131,6 +133,9 @@ func (e *emitter) mountainCarContinuous() {
 // wrap brings angles into [-pi, pi] by whole turns.
 func (e *emitter) wrap(angle vec) vec {
 	high, low := split(2 * math.Pi)
+	if e.double {
+		high, low = 2*math.Pi, 2.4492935982947064e-16
+	}
 	turns := e.round(e.mul(angle, e.f(0.5/math.Pi)))
 	v := e.get(angle)
 	e.accNegMul(v, turns, e.f(high))
