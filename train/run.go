@@ -30,15 +30,19 @@ type Options struct {
 	Progress func(*Progress)
 }
 
-// Progress is how far a run has come.
+// Progress is how far a run has come. It is valid during the call it is passed to.
 type Progress struct {
-	Update, Updates    int64
-	EnvSteps           int64
-	TotalSteps         int64
-	Exploits           int64
+	// Update of Updates are done.
+	Update, Updates int64
+	// EnvSteps of TotalSteps are done, of the whole population.
+	EnvSteps, TotalSteps int64
+	Exploits             int64
+	// StepsThisProcess were done in SecondsThisProcess: since this process began
+	// training, so that a resumed run shows its present speed.
 	StepsThisProcess   int64
 	SecondsThisProcess float64
-	run                *Run
+
+	run *Run
 }
 
 // Scores appends every member's present train_return to dst; NaN for a member

@@ -12,8 +12,8 @@ func Paths() []*Path {
 	return append(vectorPaths(), genericPath())
 }
 
-// names of all paths there are on any machine.
-var names = []string{"avx512", "avx2", "generic"}
+// pathNames are those of all paths there are on any machine.
+var pathNames = []string{"avx512", "avx2", "generic"}
 
 // Select returns the path of that name, or the fastest for an empty name.
 func Select(name string) (*Path, error) {
@@ -29,7 +29,7 @@ func Select(name string) (*Path, error) {
 		have[i] = p.Name
 	}
 	why := "unknown CPU path"
-	if slices.Contains(names, name) {
+	if slices.Contains(pathNames, name) {
 		why = "this processor or build lacks the CPU path"
 	}
 	return nil, fmt.Errorf("%s %q; available here: %s", why, name, strings.Join(have, ", "))

@@ -38,7 +38,7 @@ func TestSelect(t *testing.T) {
 	_, err = Select("sse9")
 	require.ErrorContains(t, err, `unknown CPU path "sse9"; available here: `)
 	require.ErrorContains(t, err, "generic")
-	for _, name := range names {
+	for _, name := range pathNames {
 		if _, err := Select(name); err != nil {
 			require.ErrorContains(t, err, "lacks the CPU path")
 		}

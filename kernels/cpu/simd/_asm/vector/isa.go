@@ -66,7 +66,7 @@ func (e *emitter) end() {
 	e.RET()
 }
 
-// ptr and num load a parameter of the function into a general register.
+// ptr loads a pointer or an integer parameter of the function into a general register.
 func (e *emitter) ptr(name string) reg.Register { return e.Load(e.Param(name), e.GP64()) }
 
 // paramMem is the place of a parameter of the function.

@@ -96,7 +96,7 @@ func (e *emitter) sincosQuadrant(r, q vec) (sin, cos vec) {
 	return sin, cos
 }
 
-// uniform is the word's upper 24 bits as a whole number in [0, 2^24).
+// upper24 is the word's upper 24 bits as a whole number in [0, 2^24).
 func (e *emitter) upper24(word vec) vec { return e.toFloat(e.shift(e.VPSRLD, word, 8)) }
 
 // sin64 computes the sine in double lanes for angles up to some hundred turns,
