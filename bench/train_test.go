@@ -63,9 +63,7 @@ func train(b *testing.B, c *kernels.Config) {
 	b.ReportMetric(rate, "env-steps/s")
 	b.ReportMetric(rate*FLOP(c)/1e9, "GFLOPS")
 	b.ReportMetric(100*rate*FLOP(c)/peak, "%peak")
-	if testing.Verbose() {
-		b.Log(phases(before, e.Profile()))
-	}
+	b.Log(phases(before, e.Profile()))
 }
 
 // peakFLOPS runs independent multiply-adds on all threads for about 20 ms.

@@ -16,7 +16,7 @@ import (
 
 // CartPole is the common workload: CartPole-v1, 64 environments x 128 steps, 4
 // epochs x 4 minibatches, two 2x64 tanh networks, scalar critic, learning rate
-// 2.5e-4, no normalisation of observations or rewards.
+// 2.5e-4, no normalisation of observations or rewards; VGS on, as by default.
 func CartPole(population int) *kernels.Config {
 	v, err := env.Make("CartPole-v1")
 	if err != nil {
@@ -28,7 +28,7 @@ func CartPole(population int) *kernels.Config {
 		Critic: kernels.Critic{Type: kernels.ScalarCritic},
 		Epochs: 4, Minibatches: 4, NormalizeAdvantage: true,
 		LearningRateSchedule: kernels.Constant, TotalUpdates: 1,
-		VGS: kernels.VGS{Beta: 0.99, Warmup: 100, Eps: 1e-8, Percentile: 0.9},
+		VGS: kernels.VGS{Enabled: true, Beta: 0.99, Warmup: 100, Eps: 1e-8, Percentile: 0.9},
 		Hyperparameters: kernels.Hyperparameters{
 			kernels.LearningRate: 2.5e-4, kernels.Gamma: 0.99, kernels.GAELambda: 0.95, kernels.ClipRange: 0.2,
 			kernels.EntropyCoef: 0.01, kernels.ValueCoef: 0.5, kernels.MaxGradNorm: 0.5,

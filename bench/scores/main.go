@@ -1,8 +1,8 @@
 // Command scores trains every preset with several seeds through the built
 // command, evaluates all members of each run, and writes a Markdown table: what
-// docs/results/presets.md is made by. A seed that fails is a row like any other.
+// bench/results/presets.md is made by. A seed that fails is a row like any other.
 //
-//	make build && go run ./bench/scores --seeds 5 --out docs/results/presets.md
+//	make build && go run ./bench/scores --seeds 5 --out bench/results/presets.md
 package main
 
 import (
