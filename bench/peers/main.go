@@ -135,8 +135,8 @@ func list(brood, python, folder string) []*program {
 	return []*program{
 		{name: "brood", population: 1, command: append([]string{brood}, texts([]int{1, 600})...)},
 		{name: "brood", population: 8, command: append([]string{brood}, texts([]int{8, 100})...)},
-		{name: "stable-baselines3", population: 1, pip: "stable-baselines3", command: script("sb3_ppo.py", 6)},
-		{name: "sbx", population: 1, pip: "sbx-rl", command: script("sbx_ppo.py", 20)},
+		{name: "stable-baselines3", population: 1, pip: "stable-baselines3", command: script("sb3_ppo.py", 30)},
+		{name: "sbx", population: 1, pip: "sbx-rl", command: script("sbx_ppo.py", 30)},
 		{name: "rejax", population: 1, pip: "rejax", command: script("rejax_ppo.py", 1, 100)},
 		{name: "rejax", population: 8, pip: "rejax", command: script("rejax_ppo.py", 8, 15)},
 	}

@@ -43,7 +43,9 @@ func TestWorkloadOfPythonEqualsBroods(t *testing.T) {
 	assert.Equal(t, kernels.Tanh, c.Activation)
 	assert.Equal(t, kernels.ScalarCritic, c.Critic.Type)
 	assert.True(t, c.NormalizeAdvantage)
-	assert.False(t, c.NormalizeObservations || c.NormalizeRewards || c.VGS.Enabled || c.KLPenalty.Enabled)
+	assert.False(t, c.NormalizeObservations || c.NormalizeRewards || c.KLPenalty.Enabled)
+	// No other program has it: the report has to say that brood does more.
+	assert.Equal(t, c.VGS.Enabled, strings.Contains(notes, "variance gradient scaler is on"))
 	assert.Zero(t, c.TargetKL)
 	assert.Zero(t, h[kernels.ValueClip])
 }
@@ -83,6 +85,15 @@ func TestTableWithoutBrood(t *testing.T) {
 	got := markdown(machine{}, 1, time.Now(), []*program{failed, measured("rejax", 1, 10)})
 	assert.Contains(t, got, "| rejax | 1.0 | 1 | 2 | 10 (10 to 10) | - | 1.5 |\n")
 	assert.NotContains(t, got, "Load average")
+}
+
+func TestUnsteadyRowsAreNamed(t *testing.T) {
+	failed := &program{name: "sbx", population: 1, err: errors.New("not installed")}
+	programs := []*program{measured("brood", 8, 100, 120, 110), measured("sb3", 1, 35000, 2000, 35500), failed}
+	got := markdown(machine{}, 3, time.Now(), programs)
+	assert.Contains(t, got, "\n**The machine was not quiet**")
+	assert.Contains(t, got, " differs for sb3 (1) by a factor of 17.8. Do not rely")
+	assert.NotContains(t, markdown(machine{}, 3, time.Now(), []*program{programs[0], failed}), "not quiet")
 }
 
 func TestSlug(t *testing.T) {

@@ -78,8 +78,11 @@ ratio above 1 means that brood is faster. Cores used is processor time over wall
 
 Timed is training in the steady state, collecting included, without start-up and compilation:
 
-- brood: all of an iteration, after three others in the same process. No exploits: the other programs have none.
-- stable-baselines3: learn(), after two iterations of the same model. 64 environments in its DummyVecEnv.
+- brood: all of an iteration, after three others in the same process. Its variance gradient scaler is on, as by
+  default, which is work the other programs do not have. No exploits.
+- stable-baselines3: learn(), after two iterations of the same model. 64 environments in its DummyVecEnv. PyTorch's
+  threads wait for each other busily: where another process wanted a core it was seen to fall to a tenth of its speed,
+  which says nothing about it on a free machine.
 - sbx: learn(), after three iterations of the same model, which compile. The environments are those of stable-baselines3.
 - rejax: the second call of its compiled training, on other seeds, without its evaluations. A population is jax.vmap
   over the seeds; its agents share their hyperparameters. Its environments are gymnax's, compiled with the rest.
@@ -109,8 +112,31 @@ func markdown(m machine, rounds int, when time.Time, programs []*program) string
 	for _, p := range programs {
 		b.WriteString(row(p, brood))
 	}
+	b.WriteString(unsteady(programs))
 	b.WriteString(notes)
 	return b.String()
+}
+
+// steadySpread is the largest ratio of a program's fastest to its slowest round
+// that passes for noise.
+const steadySpread = 1.25
+
+// unsteady names the rows not to be relied on; empty where there are none.
+func unsteady(programs []*program) string {
+	var rows []string
+	for _, p := range programs {
+		if p.err != nil {
+			continue
+		}
+		if spread := slices.Max(p.speeds()) / slices.Min(p.speeds()); spread > steadySpread {
+			rows = append(rows, fmt.Sprintf("%s (%d) by a factor of %.1f", p.name, p.population, spread))
+		}
+	}
+	if len(rows) == 0 {
+		return ""
+	}
+	return "\n**The machine was not quiet**, or the programs are unsteady: from round to round the speed differs for " +
+		strings.Join(rows, ", ") + ". Do not rely on their figures and ratios.\n"
 }
 
 func row(p *program, brood []*program) string {

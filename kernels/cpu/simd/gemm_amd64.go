@@ -2,6 +2,8 @@
 
 package simd
 
+import "unsafe"
+
 // gemmBlock is one generated routine; see _asm/gemm.
 type gemmBlock = func(a, b, c, bias *float32, k, blocks, sm, sk, ldb, ldc int)
 
@@ -11,10 +13,12 @@ type gemmFamily struct {
 	lanes   int
 	heights []int // block heights, tallest first, ending in 1
 	widths  int   // widest block, in vectors
-	blocks  [numEpilogues][3][4]gemmBlock
+	blocks  [numEpilogues][4][4]gemmBlock
+	// rowSum, if there is one, is the Accumulate of a single row and 64 columns.
+	rowSum gemmBlock
 }
 
-var gemmFamily512 = gemmFamily{lanes: 16, heights: []int{4, 2, 1}, widths: 4, blocks: [numEpilogues][3][4]gemmBlock{
+var gemmFamily512 = gemmFamily{lanes: 16, heights: []int{4, 2, 1}, widths: 4, blocks: [numEpilogues][4][4]gemmBlock{
 	Accumulate: {
 		{gemmAVX512Accumulate4x16, gemmAVX512Accumulate4x32, gemmAVX512Accumulate4x48, gemmAVX512Accumulate4x64},
 		{gemmAVX512Accumulate2x16, gemmAVX512Accumulate2x32, gemmAVX512Accumulate2x48, gemmAVX512Accumulate2x64},
@@ -47,13 +51,13 @@ var gemmFamily512 = gemmFamily{lanes: 16, heights: []int{4, 2, 1}, widths: 4, bl
 	},
 }}
 
-var gemmFamily2 = gemmFamily{lanes: 8, heights: []int{6, 2, 1}, widths: 2, blocks: [numEpilogues][3][4]gemmBlock{
-	Accumulate:   {{1: gemmAVX2Accumulate6x16}, {1: gemmAVX2Accumulate2x16}, {1: gemmAVX2Accumulate1x16}},
-	BiasLinear:   {{1: gemmAVX2BiasLinear6x16}, {1: gemmAVX2BiasLinear2x16}, {1: gemmAVX2BiasLinear1x16}},
-	BiasTanh:     {{1: gemmAVX2BiasTanh6x16}, {1: gemmAVX2BiasTanh2x16}, {1: gemmAVX2BiasTanh1x16}},
-	BiasReLU:     {{1: gemmAVX2BiasReLU6x16}, {1: gemmAVX2BiasReLU2x16}, {1: gemmAVX2BiasReLU1x16}},
-	TanhGradient: {{1: gemmAVX2TanhGradient6x16}, {1: gemmAVX2TanhGradient2x16}, {1: gemmAVX2TanhGradient1x16}},
-	ReLUGradient: {{1: gemmAVX2ReLUGradient6x16}, {1: gemmAVX2ReLUGradient2x16}, {1: gemmAVX2ReLUGradient1x16}},
+var gemmFamily2 = gemmFamily{lanes: 8, heights: []int{6, 4, 2, 1}, widths: 2, rowSum: gemmAVX2Accumulate1x64, blocks: [numEpilogues][4][4]gemmBlock{
+	Accumulate:   {{1: gemmAVX2Accumulate6x16}, {1: gemmAVX2Accumulate4x16}, {1: gemmAVX2Accumulate2x16}, {1: gemmAVX2Accumulate1x16}},
+	BiasLinear:   {{1: gemmAVX2BiasLinear6x16}, {1: gemmAVX2BiasLinear4x16}, {1: gemmAVX2BiasLinear2x16}, {1: gemmAVX2BiasLinear1x16}},
+	BiasTanh:     {{1: gemmAVX2BiasTanh6x16}, {1: gemmAVX2BiasTanh4x16}, {1: gemmAVX2BiasTanh2x16}, {1: gemmAVX2BiasTanh1x16}},
+	BiasReLU:     {{1: gemmAVX2BiasReLU6x16}, {1: gemmAVX2BiasReLU4x16}, {1: gemmAVX2BiasReLU2x16}, {1: gemmAVX2BiasReLU1x16}},
+	TanhGradient: {{1: gemmAVX2TanhGradient6x16}, {1: gemmAVX2TanhGradient4x16}, {1: gemmAVX2TanhGradient2x16}, {1: gemmAVX2TanhGradient1x16}},
+	ReLUGradient: {{1: gemmAVX2ReLUGradient6x16}, {1: gemmAVX2ReLUGradient4x16}, {1: gemmAVX2ReLUGradient2x16}, {1: gemmAVX2ReLUGradient1x16}},
 }}
 
 func gemmAVX512(g *Gemm) { gemmFamily512.run(g) }
@@ -70,18 +74,31 @@ func (f *gemmFamily) run(g *Gemm) {
 		gemmGeneric(g)
 		return
 	}
-	for n := 0; n < g.N; {
+	// check has seen that all of this lies within the slices.
+	at := func(s []float32, i int) *float32 {
+		return (*float32)(unsafe.Add(unsafe.Pointer(unsafe.SliceData(s)), 4*i))
+	}
+	blocks := &f.blocks[g.Epilogue]
+	sm, sk, ldb, ldc := 4*g.StrideM, 4*g.StrideK, 4*g.Ldb, 4*g.Ldc
+	n := 0
+	if f.rowSum != nil && g.M == 1 && g.Epilogue == Accumulate {
+		for ; n+64 <= g.N; n += 64 {
+			f.rowSum(at(g.A, 0), at(g.B, n), at(g.C, n), nil, g.K, 1, sm, sk, ldb, ldc)
+		}
+	}
+	for n < g.N {
 		width := min(f.widths, (g.N-n)/f.lanes)
 		var bias *float32
 		if g.Bias != nil {
-			bias = &g.Bias[n]
+			bias = at(g.Bias, n)
 		}
 		m := 0
 		for h, height := range f.heights {
-			if blocks := (g.M - m) / height; blocks > 0 {
-				f.blocks[g.Epilogue][h][width-1](&g.A[m*g.StrideM], &g.B[n], &g.C[m*g.Ldc+n], bias,
-					g.K, blocks, 4*g.StrideM, 4*g.StrideK, 4*g.Ldb, 4*g.Ldc)
-				m += blocks * height
+			if count := (g.M - m) / height; count > 0 {
+				blocks[h][width-1](at(g.A, m*g.StrideM), at(g.B, n), at(g.C, m*g.Ldc+n), bias, g.K, count, sm, sk, ldb, ldc)
+				if m += count * height; m == g.M {
+					break
+				}
 			}
 		}
 		n += width * f.lanes

@@ -9,6 +9,11 @@ package simd
 //go:noescape
 func gemmAVX2Accumulate6x16(a *float32, b *float32, c *float32, bias *float32, k int, blocks int, sm int, sk int, ldb int, ldc int)
 
+// gemmAVX2Accumulate4x16 computes blocks of 4 rows by 16 columns; strides are in bytes.
+//
+//go:noescape
+func gemmAVX2Accumulate4x16(a *float32, b *float32, c *float32, bias *float32, k int, blocks int, sm int, sk int, ldb int, ldc int)
+
 // gemmAVX2Accumulate2x16 computes blocks of 2 rows by 16 columns; strides are in bytes.
 //
 //go:noescape
@@ -23,6 +28,11 @@ func gemmAVX2Accumulate1x16(a *float32, b *float32, c *float32, bias *float32, k
 //
 //go:noescape
 func gemmAVX2BiasLinear6x16(a *float32, b *float32, c *float32, bias *float32, k int, blocks int, sm int, sk int, ldb int, ldc int)
+
+// gemmAVX2BiasLinear4x16 computes blocks of 4 rows by 16 columns; strides are in bytes.
+//
+//go:noescape
+func gemmAVX2BiasLinear4x16(a *float32, b *float32, c *float32, bias *float32, k int, blocks int, sm int, sk int, ldb int, ldc int)
 
 // gemmAVX2BiasLinear2x16 computes blocks of 2 rows by 16 columns; strides are in bytes.
 //
@@ -39,6 +49,11 @@ func gemmAVX2BiasLinear1x16(a *float32, b *float32, c *float32, bias *float32, k
 //go:noescape
 func gemmAVX2BiasTanh6x16(a *float32, b *float32, c *float32, bias *float32, k int, blocks int, sm int, sk int, ldb int, ldc int)
 
+// gemmAVX2BiasTanh4x16 computes blocks of 4 rows by 16 columns; strides are in bytes.
+//
+//go:noescape
+func gemmAVX2BiasTanh4x16(a *float32, b *float32, c *float32, bias *float32, k int, blocks int, sm int, sk int, ldb int, ldc int)
+
 // gemmAVX2BiasTanh2x16 computes blocks of 2 rows by 16 columns; strides are in bytes.
 //
 //go:noescape
@@ -53,6 +68,11 @@ func gemmAVX2BiasTanh1x16(a *float32, b *float32, c *float32, bias *float32, k i
 //
 //go:noescape
 func gemmAVX2BiasReLU6x16(a *float32, b *float32, c *float32, bias *float32, k int, blocks int, sm int, sk int, ldb int, ldc int)
+
+// gemmAVX2BiasReLU4x16 computes blocks of 4 rows by 16 columns; strides are in bytes.
+//
+//go:noescape
+func gemmAVX2BiasReLU4x16(a *float32, b *float32, c *float32, bias *float32, k int, blocks int, sm int, sk int, ldb int, ldc int)
 
 // gemmAVX2BiasReLU2x16 computes blocks of 2 rows by 16 columns; strides are in bytes.
 //
@@ -69,6 +89,11 @@ func gemmAVX2BiasReLU1x16(a *float32, b *float32, c *float32, bias *float32, k i
 //go:noescape
 func gemmAVX2TanhGradient6x16(a *float32, b *float32, c *float32, bias *float32, k int, blocks int, sm int, sk int, ldb int, ldc int)
 
+// gemmAVX2TanhGradient4x16 computes blocks of 4 rows by 16 columns; strides are in bytes.
+//
+//go:noescape
+func gemmAVX2TanhGradient4x16(a *float32, b *float32, c *float32, bias *float32, k int, blocks int, sm int, sk int, ldb int, ldc int)
+
 // gemmAVX2TanhGradient2x16 computes blocks of 2 rows by 16 columns; strides are in bytes.
 //
 //go:noescape
@@ -84,6 +109,11 @@ func gemmAVX2TanhGradient1x16(a *float32, b *float32, c *float32, bias *float32,
 //go:noescape
 func gemmAVX2ReLUGradient6x16(a *float32, b *float32, c *float32, bias *float32, k int, blocks int, sm int, sk int, ldb int, ldc int)
 
+// gemmAVX2ReLUGradient4x16 computes blocks of 4 rows by 16 columns; strides are in bytes.
+//
+//go:noescape
+func gemmAVX2ReLUGradient4x16(a *float32, b *float32, c *float32, bias *float32, k int, blocks int, sm int, sk int, ldb int, ldc int)
+
 // gemmAVX2ReLUGradient2x16 computes blocks of 2 rows by 16 columns; strides are in bytes.
 //
 //go:noescape
@@ -93,6 +123,11 @@ func gemmAVX2ReLUGradient2x16(a *float32, b *float32, c *float32, bias *float32,
 //
 //go:noescape
 func gemmAVX2ReLUGradient1x16(a *float32, b *float32, c *float32, bias *float32, k int, blocks int, sm int, sk int, ldb int, ldc int)
+
+// gemmAVX2Accumulate1x64 computes blocks of 1 rows by 64 columns; strides are in bytes.
+//
+//go:noescape
+func gemmAVX2Accumulate1x64(a *float32, b *float32, c *float32, bias *float32, k int, blocks int, sm int, sk int, ldb int, ldc int)
 
 // headAVX2Output computes out[r] = bias + sum over k of h[r][k] w[k] for blocks of 8 rows;
 // k is a multiple of 8 and ldh is in bytes.

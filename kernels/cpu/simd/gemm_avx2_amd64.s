@@ -197,6 +197,157 @@ done:
 	VZEROUPPER
 	RET
 
+// func gemmAVX2Accumulate4x16(a *float32, b *float32, c *float32, bias *float32, k int, blocks int, sm int, sk int, ldb int, ldc int)
+// Requires: AVX, FMA3
+TEXT ·gemmAVX2Accumulate4x16(SB), NOSPLIT, $0-80
+	MOVQ a+0(FP), AX
+	MOVQ c+16(FP), CX
+	MOVQ sm+48(FP), DX
+	MOVQ sk+56(FP), BX
+	MOVQ ldb+64(FP), SI
+	MOVQ ldc+72(FP), DI
+	MOVQ blocks+40(FP), R8
+
+block:
+	LEAQ    (CX)(DI*2), R9
+	ADDQ    DI, R9
+	VMOVUPS (CX), Y0
+	VMOVUPS 32(CX), Y1
+	VMOVUPS (CX)(DI*1), Y2
+	VMOVUPS 32(CX)(DI*1), Y3
+	VMOVUPS (CX)(DI*2), Y4
+	VMOVUPS 32(CX)(DI*2), Y5
+	VMOVUPS (R9), Y6
+	VMOVUPS 32(R9), Y7
+	MOVQ    b+8(FP), R9
+	MOVQ    AX, R10
+	LEAQ    (R10)(DX*2), R11
+	ADDQ    DX, R11
+	MOVQ    k+32(FP), R12
+	SUBQ    $0x04, R12
+	JLT     tail
+
+unrolled:
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(DX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (R10)(DX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R11), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         BX, R10
+	ADDQ         BX, R11
+	ADDQ         SI, R9
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(DX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (R10)(DX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R11), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         BX, R10
+	ADDQ         BX, R11
+	ADDQ         SI, R9
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(DX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (R10)(DX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R11), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         BX, R10
+	ADDQ         BX, R11
+	ADDQ         SI, R9
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(DX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (R10)(DX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R11), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         BX, R10
+	ADDQ         BX, R11
+	ADDQ         SI, R9
+	SUBQ         $0x04, R12
+	JGE          unrolled
+
+tail:
+	ADDQ $0x04, R12
+	JZ   done
+
+single:
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(DX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (R10)(DX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R11), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         BX, R10
+	ADDQ         BX, R11
+	ADDQ         SI, R9
+	DECQ         R12
+	JNZ          single
+
+done:
+	LEAQ    (CX)(DI*2), R9
+	ADDQ    DI, R9
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	VMOVUPS Y2, (CX)(DI*1)
+	VMOVUPS Y3, 32(CX)(DI*1)
+	VMOVUPS Y4, (CX)(DI*2)
+	VMOVUPS Y5, 32(CX)(DI*2)
+	VMOVUPS Y6, (R9)
+	VMOVUPS Y7, 32(R9)
+	ADDQ    DX, AX
+	ADDQ    DI, CX
+	ADDQ    DX, AX
+	ADDQ    DI, CX
+	ADDQ    DX, AX
+	ADDQ    DI, CX
+	ADDQ    DX, AX
+	ADDQ    DI, CX
+	DECQ    R8
+	JNZ     block
+	VZEROUPPER
+	RET
+
 // func gemmAVX2Accumulate2x16(a *float32, b *float32, c *float32, bias *float32, k int, blocks int, sm int, sk int, ldb int, ldc int)
 // Requires: AVX, FMA3
 TEXT ·gemmAVX2Accumulate2x16(SB), NOSPLIT, $0-80
@@ -316,32 +467,24 @@ block:
 	JLT     tail
 
 unrolled:
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VFMADD231PS  32(R9), Y2, Y1
 	ADDQ         BX, R10
 	ADDQ         SI, R9
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VFMADD231PS  32(R9), Y2, Y1
 	ADDQ         BX, R10
 	ADDQ         SI, R9
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VFMADD231PS  32(R9), Y2, Y1
 	ADDQ         BX, R10
 	ADDQ         SI, R9
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VFMADD231PS  32(R9), Y2, Y1
 	ADDQ         BX, R10
 	ADDQ         SI, R9
 	SUBQ         $0x04, R11
@@ -352,11 +495,9 @@ tail:
 	JZ   done
 
 single:
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VFMADD231PS  32(R9), Y2, Y1
 	ADDQ         BX, R10
 	ADDQ         SI, R9
 	DECQ         R11
@@ -564,6 +705,156 @@ done:
 	VZEROUPPER
 	RET
 
+// func gemmAVX2BiasLinear4x16(a *float32, b *float32, c *float32, bias *float32, k int, blocks int, sm int, sk int, ldb int, ldc int)
+// Requires: AVX, FMA3
+TEXT ·gemmAVX2BiasLinear4x16(SB), NOSPLIT, $0-80
+	MOVQ a+0(FP), AX
+	MOVQ c+16(FP), CX
+	MOVQ sm+48(FP), DX
+	MOVQ sk+56(FP), BX
+	MOVQ ldb+64(FP), SI
+	MOVQ ldc+72(FP), DI
+	MOVQ blocks+40(FP), R8
+
+block:
+	MOVQ    bias+24(FP), R9
+	VMOVUPS (R9), Y0
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y6
+	VMOVUPS 32(R9), Y1
+	VMOVAPS Y1, Y3
+	VMOVAPS Y1, Y5
+	VMOVAPS Y1, Y7
+	MOVQ    b+8(FP), R9
+	MOVQ    AX, R10
+	LEAQ    (R10)(DX*2), R11
+	ADDQ    DX, R11
+	MOVQ    k+32(FP), R12
+	SUBQ    $0x04, R12
+	JLT     tail
+
+unrolled:
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(DX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (R10)(DX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R11), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         BX, R10
+	ADDQ         BX, R11
+	ADDQ         SI, R9
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(DX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (R10)(DX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R11), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         BX, R10
+	ADDQ         BX, R11
+	ADDQ         SI, R9
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(DX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (R10)(DX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R11), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         BX, R10
+	ADDQ         BX, R11
+	ADDQ         SI, R9
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(DX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (R10)(DX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R11), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         BX, R10
+	ADDQ         BX, R11
+	ADDQ         SI, R9
+	SUBQ         $0x04, R12
+	JGE          unrolled
+
+tail:
+	ADDQ $0x04, R12
+	JZ   done
+
+single:
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(DX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (R10)(DX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R11), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         BX, R10
+	ADDQ         BX, R11
+	ADDQ         SI, R9
+	DECQ         R12
+	JNZ          single
+
+done:
+	LEAQ    (CX)(DI*2), R9
+	ADDQ    DI, R9
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	VMOVUPS Y2, (CX)(DI*1)
+	VMOVUPS Y3, 32(CX)(DI*1)
+	VMOVUPS Y4, (CX)(DI*2)
+	VMOVUPS Y5, 32(CX)(DI*2)
+	VMOVUPS Y6, (R9)
+	VMOVUPS Y7, 32(R9)
+	ADDQ    DX, AX
+	ADDQ    DI, CX
+	ADDQ    DX, AX
+	ADDQ    DI, CX
+	ADDQ    DX, AX
+	ADDQ    DI, CX
+	ADDQ    DX, AX
+	ADDQ    DI, CX
+	DECQ    R8
+	JNZ     block
+	VZEROUPPER
+	RET
+
 // func gemmAVX2BiasLinear2x16(a *float32, b *float32, c *float32, bias *float32, k int, blocks int, sm int, sk int, ldb int, ldc int)
 // Requires: AVX, FMA3
 TEXT ·gemmAVX2BiasLinear2x16(SB), NOSPLIT, $0-80
@@ -685,32 +976,24 @@ block:
 	JLT     tail
 
 unrolled:
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VFMADD231PS  32(R9), Y2, Y1
 	ADDQ         BX, R10
 	ADDQ         SI, R9
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VFMADD231PS  32(R9), Y2, Y1
 	ADDQ         BX, R10
 	ADDQ         SI, R9
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VFMADD231PS  32(R9), Y2, Y1
 	ADDQ         BX, R10
 	ADDQ         SI, R9
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VFMADD231PS  32(R9), Y2, Y1
 	ADDQ         BX, R10
 	ADDQ         SI, R9
 	SUBQ         $0x04, R11
@@ -721,11 +1004,9 @@ tail:
 	JZ   done
 
 single:
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VFMADD231PS  32(R9), Y2, Y1
 	ADDQ         BX, R10
 	ADDQ         SI, R9
 	DECQ         R11
@@ -904,246 +1185,249 @@ single:
 done:
 	LEAQ        (CX)(DI*2), R9
 	ADDQ        DI, R9
-	VMOVUPS     gemm_avx2_limit<>+0(SB), Y12
-	VMINPS      Y0, Y12, Y0
-	VMOVUPS     gemm_avx2_low<>+0(SB), Y12
-	VMAXPS      Y0, Y12, Y0
-	VADDPS      gemm_avx2_magic8<>+0(SB), Y0, Y12
-	VPERMPS     gemm_avx2_exp2<>+0(SB), Y12, Y13
-	VPSLLD      $0x14, Y12, Y14
-	VPADDD      Y14, Y13, Y13
-	VSUBPS      gemm_avx2_magic8<>+0(SB), Y12, Y12
-	VSUBPS      Y12, Y0, Y0
-	VMOVUPS     gemm_avx2_c3<>+0(SB), Y12
-	VFMADD213PS gemm_avx2_c2<>+0(SB), Y0, Y12
-	VFMADD213PS gemm_avx2_c1<>+0(SB), Y0, Y12
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y0, Y12
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y13, Y12
-	VMOVUPS     gemm_avx2_two<>+0(SB), Y14
-	VDIVPS      Y12, Y14, Y12
-	VMOVUPS     gemm_avx2_one<>+0(SB), Y14
-	VSUBPS      Y12, Y14, Y0
 	VMOVUPS     Y0, (CX)
-	VMOVUPS     gemm_avx2_limit<>+0(SB), Y12
-	VMINPS      Y1, Y12, Y1
-	VMOVUPS     gemm_avx2_low<>+0(SB), Y12
-	VMAXPS      Y1, Y12, Y1
-	VADDPS      gemm_avx2_magic8<>+0(SB), Y1, Y12
-	VPERMPS     gemm_avx2_exp2<>+0(SB), Y12, Y13
-	VPSLLD      $0x14, Y12, Y14
-	VPADDD      Y14, Y13, Y13
-	VSUBPS      gemm_avx2_magic8<>+0(SB), Y12, Y12
-	VSUBPS      Y12, Y1, Y1
-	VMOVUPS     gemm_avx2_c3<>+0(SB), Y12
-	VFMADD213PS gemm_avx2_c2<>+0(SB), Y1, Y12
-	VFMADD213PS gemm_avx2_c1<>+0(SB), Y1, Y12
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y1, Y12
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y13, Y12
-	VMOVUPS     gemm_avx2_two<>+0(SB), Y14
-	VDIVPS      Y12, Y14, Y12
-	VMOVUPS     gemm_avx2_one<>+0(SB), Y14
-	VSUBPS      Y12, Y14, Y1
 	VMOVUPS     Y1, 32(CX)
-	VMOVUPS     gemm_avx2_limit<>+0(SB), Y12
-	VMINPS      Y2, Y12, Y2
-	VMOVUPS     gemm_avx2_low<>+0(SB), Y12
-	VMAXPS      Y2, Y12, Y2
-	VADDPS      gemm_avx2_magic8<>+0(SB), Y2, Y12
-	VPERMPS     gemm_avx2_exp2<>+0(SB), Y12, Y13
-	VPSLLD      $0x14, Y12, Y14
-	VPADDD      Y14, Y13, Y13
-	VSUBPS      gemm_avx2_magic8<>+0(SB), Y12, Y12
-	VSUBPS      Y12, Y2, Y2
-	VMOVUPS     gemm_avx2_c3<>+0(SB), Y12
-	VFMADD213PS gemm_avx2_c2<>+0(SB), Y2, Y12
-	VFMADD213PS gemm_avx2_c1<>+0(SB), Y2, Y12
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y2, Y12
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y13, Y12
-	VMOVUPS     gemm_avx2_two<>+0(SB), Y14
-	VDIVPS      Y12, Y14, Y12
-	VMOVUPS     gemm_avx2_one<>+0(SB), Y14
-	VSUBPS      Y12, Y14, Y2
 	VMOVUPS     Y2, (CX)(DI*1)
-	VMOVUPS     gemm_avx2_limit<>+0(SB), Y12
-	VMINPS      Y3, Y12, Y3
-	VMOVUPS     gemm_avx2_low<>+0(SB), Y12
-	VMAXPS      Y3, Y12, Y3
-	VADDPS      gemm_avx2_magic8<>+0(SB), Y3, Y12
-	VPERMPS     gemm_avx2_exp2<>+0(SB), Y12, Y13
-	VPSLLD      $0x14, Y12, Y14
-	VPADDD      Y14, Y13, Y13
-	VSUBPS      gemm_avx2_magic8<>+0(SB), Y12, Y12
-	VSUBPS      Y12, Y3, Y3
-	VMOVUPS     gemm_avx2_c3<>+0(SB), Y12
-	VFMADD213PS gemm_avx2_c2<>+0(SB), Y3, Y12
-	VFMADD213PS gemm_avx2_c1<>+0(SB), Y3, Y12
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y3, Y12
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y13, Y12
-	VMOVUPS     gemm_avx2_two<>+0(SB), Y14
-	VDIVPS      Y12, Y14, Y12
-	VMOVUPS     gemm_avx2_one<>+0(SB), Y14
-	VSUBPS      Y12, Y14, Y3
 	VMOVUPS     Y3, 32(CX)(DI*1)
-	VMOVUPS     gemm_avx2_limit<>+0(SB), Y12
-	VMINPS      Y4, Y12, Y4
-	VMOVUPS     gemm_avx2_low<>+0(SB), Y12
-	VMAXPS      Y4, Y12, Y4
-	VADDPS      gemm_avx2_magic8<>+0(SB), Y4, Y12
-	VPERMPS     gemm_avx2_exp2<>+0(SB), Y12, Y13
-	VPSLLD      $0x14, Y12, Y14
-	VPADDD      Y14, Y13, Y13
-	VSUBPS      gemm_avx2_magic8<>+0(SB), Y12, Y12
-	VSUBPS      Y12, Y4, Y4
-	VMOVUPS     gemm_avx2_c3<>+0(SB), Y12
-	VFMADD213PS gemm_avx2_c2<>+0(SB), Y4, Y12
-	VFMADD213PS gemm_avx2_c1<>+0(SB), Y4, Y12
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y4, Y12
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y13, Y12
-	VMOVUPS     gemm_avx2_two<>+0(SB), Y14
-	VDIVPS      Y12, Y14, Y12
-	VMOVUPS     gemm_avx2_one<>+0(SB), Y14
-	VSUBPS      Y12, Y14, Y4
 	VMOVUPS     Y4, (CX)(DI*2)
-	VMOVUPS     gemm_avx2_limit<>+0(SB), Y12
-	VMINPS      Y5, Y12, Y5
-	VMOVUPS     gemm_avx2_low<>+0(SB), Y12
-	VMAXPS      Y5, Y12, Y5
-	VADDPS      gemm_avx2_magic8<>+0(SB), Y5, Y12
-	VPERMPS     gemm_avx2_exp2<>+0(SB), Y12, Y13
-	VPSLLD      $0x14, Y12, Y14
-	VPADDD      Y14, Y13, Y13
-	VSUBPS      gemm_avx2_magic8<>+0(SB), Y12, Y12
-	VSUBPS      Y12, Y5, Y5
-	VMOVUPS     gemm_avx2_c3<>+0(SB), Y12
-	VFMADD213PS gemm_avx2_c2<>+0(SB), Y5, Y12
-	VFMADD213PS gemm_avx2_c1<>+0(SB), Y5, Y12
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y5, Y12
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y13, Y12
-	VMOVUPS     gemm_avx2_two<>+0(SB), Y14
-	VDIVPS      Y12, Y14, Y12
-	VMOVUPS     gemm_avx2_one<>+0(SB), Y14
-	VSUBPS      Y12, Y14, Y5
 	VMOVUPS     Y5, 32(CX)(DI*2)
-	VMOVUPS     gemm_avx2_limit<>+0(SB), Y12
-	VMINPS      Y6, Y12, Y6
-	VMOVUPS     gemm_avx2_low<>+0(SB), Y12
-	VMAXPS      Y6, Y12, Y6
-	VADDPS      gemm_avx2_magic8<>+0(SB), Y6, Y12
-	VPERMPS     gemm_avx2_exp2<>+0(SB), Y12, Y13
-	VPSLLD      $0x14, Y12, Y14
-	VPADDD      Y14, Y13, Y13
-	VSUBPS      gemm_avx2_magic8<>+0(SB), Y12, Y12
-	VSUBPS      Y12, Y6, Y6
-	VMOVUPS     gemm_avx2_c3<>+0(SB), Y12
-	VFMADD213PS gemm_avx2_c2<>+0(SB), Y6, Y12
-	VFMADD213PS gemm_avx2_c1<>+0(SB), Y6, Y12
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y6, Y12
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y13, Y12
-	VMOVUPS     gemm_avx2_two<>+0(SB), Y14
-	VDIVPS      Y12, Y14, Y12
-	VMOVUPS     gemm_avx2_one<>+0(SB), Y14
-	VSUBPS      Y12, Y14, Y6
 	VMOVUPS     Y6, (R9)
-	VMOVUPS     gemm_avx2_limit<>+0(SB), Y12
-	VMINPS      Y7, Y12, Y7
-	VMOVUPS     gemm_avx2_low<>+0(SB), Y12
-	VMAXPS      Y7, Y12, Y7
-	VADDPS      gemm_avx2_magic8<>+0(SB), Y7, Y12
-	VPERMPS     gemm_avx2_exp2<>+0(SB), Y12, Y13
-	VPSLLD      $0x14, Y12, Y14
-	VPADDD      Y14, Y13, Y13
-	VSUBPS      gemm_avx2_magic8<>+0(SB), Y12, Y12
-	VSUBPS      Y12, Y7, Y7
-	VMOVUPS     gemm_avx2_c3<>+0(SB), Y12
-	VFMADD213PS gemm_avx2_c2<>+0(SB), Y7, Y12
-	VFMADD213PS gemm_avx2_c1<>+0(SB), Y7, Y12
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y7, Y12
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y13, Y12
-	VMOVUPS     gemm_avx2_two<>+0(SB), Y14
-	VDIVPS      Y12, Y14, Y12
-	VMOVUPS     gemm_avx2_one<>+0(SB), Y14
-	VSUBPS      Y12, Y14, Y7
 	VMOVUPS     Y7, 32(R9)
-	VMOVUPS     gemm_avx2_limit<>+0(SB), Y12
-	VMINPS      Y8, Y12, Y8
-	VMOVUPS     gemm_avx2_low<>+0(SB), Y12
-	VMAXPS      Y8, Y12, Y8
-	VADDPS      gemm_avx2_magic8<>+0(SB), Y8, Y12
-	VPERMPS     gemm_avx2_exp2<>+0(SB), Y12, Y13
-	VPSLLD      $0x14, Y12, Y14
-	VPADDD      Y14, Y13, Y13
-	VSUBPS      gemm_avx2_magic8<>+0(SB), Y12, Y12
-	VSUBPS      Y12, Y8, Y8
-	VMOVUPS     gemm_avx2_c3<>+0(SB), Y12
-	VFMADD213PS gemm_avx2_c2<>+0(SB), Y8, Y12
-	VFMADD213PS gemm_avx2_c1<>+0(SB), Y8, Y12
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y8, Y12
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y13, Y12
-	VMOVUPS     gemm_avx2_two<>+0(SB), Y14
-	VDIVPS      Y12, Y14, Y12
-	VMOVUPS     gemm_avx2_one<>+0(SB), Y14
-	VSUBPS      Y12, Y14, Y8
 	VMOVUPS     Y8, (R9)(DI*1)
-	VMOVUPS     gemm_avx2_limit<>+0(SB), Y12
-	VMINPS      Y9, Y12, Y9
-	VMOVUPS     gemm_avx2_low<>+0(SB), Y12
-	VMAXPS      Y9, Y12, Y9
-	VADDPS      gemm_avx2_magic8<>+0(SB), Y9, Y12
-	VPERMPS     gemm_avx2_exp2<>+0(SB), Y12, Y13
-	VPSLLD      $0x14, Y12, Y14
-	VPADDD      Y14, Y13, Y13
-	VSUBPS      gemm_avx2_magic8<>+0(SB), Y12, Y12
-	VSUBPS      Y12, Y9, Y9
-	VMOVUPS     gemm_avx2_c3<>+0(SB), Y12
-	VFMADD213PS gemm_avx2_c2<>+0(SB), Y9, Y12
-	VFMADD213PS gemm_avx2_c1<>+0(SB), Y9, Y12
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y9, Y12
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y13, Y12
-	VMOVUPS     gemm_avx2_two<>+0(SB), Y14
-	VDIVPS      Y12, Y14, Y12
-	VMOVUPS     gemm_avx2_one<>+0(SB), Y14
-	VSUBPS      Y12, Y14, Y9
 	VMOVUPS     Y9, 32(R9)(DI*1)
-	VMOVUPS     gemm_avx2_limit<>+0(SB), Y12
-	VMINPS      Y10, Y12, Y10
-	VMOVUPS     gemm_avx2_low<>+0(SB), Y12
-	VMAXPS      Y10, Y12, Y10
-	VADDPS      gemm_avx2_magic8<>+0(SB), Y10, Y12
-	VPERMPS     gemm_avx2_exp2<>+0(SB), Y12, Y13
-	VPSLLD      $0x14, Y12, Y14
-	VPADDD      Y14, Y13, Y13
-	VSUBPS      gemm_avx2_magic8<>+0(SB), Y12, Y12
-	VSUBPS      Y12, Y10, Y10
-	VMOVUPS     gemm_avx2_c3<>+0(SB), Y12
-	VFMADD213PS gemm_avx2_c2<>+0(SB), Y10, Y12
-	VFMADD213PS gemm_avx2_c1<>+0(SB), Y10, Y12
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y10, Y12
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y13, Y12
-	VMOVUPS     gemm_avx2_two<>+0(SB), Y14
-	VDIVPS      Y12, Y14, Y12
-	VMOVUPS     gemm_avx2_one<>+0(SB), Y14
-	VSUBPS      Y12, Y14, Y10
 	VMOVUPS     Y10, (R9)(DI*2)
-	VMOVUPS     gemm_avx2_limit<>+0(SB), Y12
-	VMINPS      Y11, Y12, Y11
-	VMOVUPS     gemm_avx2_low<>+0(SB), Y12
-	VMAXPS      Y11, Y12, Y11
-	VADDPS      gemm_avx2_magic8<>+0(SB), Y11, Y12
-	VPERMPS     gemm_avx2_exp2<>+0(SB), Y12, Y13
-	VPSLLD      $0x14, Y12, Y14
-	VPADDD      Y14, Y13, Y13
-	VSUBPS      gemm_avx2_magic8<>+0(SB), Y12, Y12
-	VSUBPS      Y12, Y11, Y11
-	VMOVUPS     gemm_avx2_c3<>+0(SB), Y12
-	VFMADD213PS gemm_avx2_c2<>+0(SB), Y11, Y12
-	VFMADD213PS gemm_avx2_c1<>+0(SB), Y11, Y12
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y11, Y12
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y13, Y12
-	VMOVUPS     gemm_avx2_two<>+0(SB), Y14
-	VDIVPS      Y12, Y14, Y12
-	VMOVUPS     gemm_avx2_one<>+0(SB), Y14
-	VSUBPS      Y12, Y14, Y11
 	VMOVUPS     Y11, 32(R9)(DI*2)
+	VMOVUPS     gemm_avx2_magic8<>+0(SB), Y13
+	VMOVUPS     gemm_avx2_one<>+0(SB), Y14
+	VMOVUPS     gemm_avx2_two<>+0(SB), Y15
+	VMOVUPS     (CX), Y0
+	VMOVUPS     32(CX), Y1
+	VMOVUPS     (CX)(DI*1), Y2
+	VMOVUPS     32(CX)(DI*1), Y3
+	VMOVUPS     gemm_avx2_limit<>+0(SB), Y4
+	VMINPS      Y0, Y4, Y0
+	VMOVUPS     gemm_avx2_limit<>+0(SB), Y6
+	VMINPS      Y1, Y6, Y1
+	VMOVUPS     gemm_avx2_limit<>+0(SB), Y8
+	VMINPS      Y2, Y8, Y2
+	VMOVUPS     gemm_avx2_limit<>+0(SB), Y10
+	VMINPS      Y3, Y10, Y3
+	VMOVUPS     gemm_avx2_low<>+0(SB), Y4
+	VMAXPS      Y0, Y4, Y0
+	VMOVUPS     gemm_avx2_low<>+0(SB), Y6
+	VMAXPS      Y1, Y6, Y1
+	VMOVUPS     gemm_avx2_low<>+0(SB), Y8
+	VMAXPS      Y2, Y8, Y2
+	VMOVUPS     gemm_avx2_low<>+0(SB), Y10
+	VMAXPS      Y3, Y10, Y3
+	VADDPS      Y13, Y0, Y4
+	VADDPS      Y13, Y1, Y6
+	VADDPS      Y13, Y2, Y8
+	VADDPS      Y13, Y3, Y10
+	VPERMPS     gemm_avx2_exp2<>+0(SB), Y4, Y5
+	VPERMPS     gemm_avx2_exp2<>+0(SB), Y6, Y7
+	VPERMPS     gemm_avx2_exp2<>+0(SB), Y8, Y9
+	VPERMPS     gemm_avx2_exp2<>+0(SB), Y10, Y11
+	VPSLLD      $0x14, Y4, Y12
+	VPADDD      Y12, Y5, Y5
+	VPSLLD      $0x14, Y6, Y12
+	VPADDD      Y12, Y7, Y7
+	VPSLLD      $0x14, Y8, Y12
+	VPADDD      Y12, Y9, Y9
+	VPSLLD      $0x14, Y10, Y12
+	VPADDD      Y12, Y11, Y11
+	VSUBPS      Y13, Y4, Y4
+	VSUBPS      Y13, Y6, Y6
+	VSUBPS      Y13, Y8, Y8
+	VSUBPS      Y13, Y10, Y10
+	VSUBPS      Y4, Y0, Y0
+	VSUBPS      Y6, Y1, Y1
+	VSUBPS      Y8, Y2, Y2
+	VSUBPS      Y10, Y3, Y3
+	VMOVUPS     gemm_avx2_c3<>+0(SB), Y4
+	VMOVUPS     gemm_avx2_c3<>+0(SB), Y6
+	VMOVUPS     gemm_avx2_c3<>+0(SB), Y8
+	VMOVUPS     gemm_avx2_c3<>+0(SB), Y10
+	VFMADD213PS gemm_avx2_c2<>+0(SB), Y0, Y4
+	VFMADD213PS gemm_avx2_c2<>+0(SB), Y1, Y6
+	VFMADD213PS gemm_avx2_c2<>+0(SB), Y2, Y8
+	VFMADD213PS gemm_avx2_c2<>+0(SB), Y3, Y10
+	VFMADD213PS gemm_avx2_c1<>+0(SB), Y0, Y4
+	VFMADD213PS gemm_avx2_c1<>+0(SB), Y1, Y6
+	VFMADD213PS gemm_avx2_c1<>+0(SB), Y2, Y8
+	VFMADD213PS gemm_avx2_c1<>+0(SB), Y3, Y10
+	VFMADD213PS Y14, Y0, Y4
+	VFMADD213PS Y14, Y1, Y6
+	VFMADD213PS Y14, Y2, Y8
+	VFMADD213PS Y14, Y3, Y10
+	VFMADD213PS Y14, Y5, Y4
+	VFMADD213PS Y14, Y7, Y6
+	VFMADD213PS Y14, Y9, Y8
+	VFMADD213PS Y14, Y11, Y10
+	VDIVPS      Y4, Y15, Y4
+	VDIVPS      Y6, Y15, Y6
+	VDIVPS      Y8, Y15, Y8
+	VDIVPS      Y10, Y15, Y10
+	VSUBPS      Y4, Y14, Y0
+	VSUBPS      Y6, Y14, Y1
+	VSUBPS      Y8, Y14, Y2
+	VSUBPS      Y10, Y14, Y3
+	VMOVUPS     Y0, (CX)
+	VMOVUPS     Y1, 32(CX)
+	VMOVUPS     Y2, (CX)(DI*1)
+	VMOVUPS     Y3, 32(CX)(DI*1)
+	VMOVUPS     (CX)(DI*2), Y0
+	VMOVUPS     32(CX)(DI*2), Y1
+	VMOVUPS     (R9), Y2
+	VMOVUPS     32(R9), Y3
+	VMOVUPS     gemm_avx2_limit<>+0(SB), Y4
+	VMINPS      Y0, Y4, Y0
+	VMOVUPS     gemm_avx2_limit<>+0(SB), Y6
+	VMINPS      Y1, Y6, Y1
+	VMOVUPS     gemm_avx2_limit<>+0(SB), Y8
+	VMINPS      Y2, Y8, Y2
+	VMOVUPS     gemm_avx2_limit<>+0(SB), Y10
+	VMINPS      Y3, Y10, Y3
+	VMOVUPS     gemm_avx2_low<>+0(SB), Y4
+	VMAXPS      Y0, Y4, Y0
+	VMOVUPS     gemm_avx2_low<>+0(SB), Y6
+	VMAXPS      Y1, Y6, Y1
+	VMOVUPS     gemm_avx2_low<>+0(SB), Y8
+	VMAXPS      Y2, Y8, Y2
+	VMOVUPS     gemm_avx2_low<>+0(SB), Y10
+	VMAXPS      Y3, Y10, Y3
+	VADDPS      Y13, Y0, Y4
+	VADDPS      Y13, Y1, Y6
+	VADDPS      Y13, Y2, Y8
+	VADDPS      Y13, Y3, Y10
+	VPERMPS     gemm_avx2_exp2<>+0(SB), Y4, Y5
+	VPERMPS     gemm_avx2_exp2<>+0(SB), Y6, Y7
+	VPERMPS     gemm_avx2_exp2<>+0(SB), Y8, Y9
+	VPERMPS     gemm_avx2_exp2<>+0(SB), Y10, Y11
+	VPSLLD      $0x14, Y4, Y12
+	VPADDD      Y12, Y5, Y5
+	VPSLLD      $0x14, Y6, Y12
+	VPADDD      Y12, Y7, Y7
+	VPSLLD      $0x14, Y8, Y12
+	VPADDD      Y12, Y9, Y9
+	VPSLLD      $0x14, Y10, Y12
+	VPADDD      Y12, Y11, Y11
+	VSUBPS      Y13, Y4, Y4
+	VSUBPS      Y13, Y6, Y6
+	VSUBPS      Y13, Y8, Y8
+	VSUBPS      Y13, Y10, Y10
+	VSUBPS      Y4, Y0, Y0
+	VSUBPS      Y6, Y1, Y1
+	VSUBPS      Y8, Y2, Y2
+	VSUBPS      Y10, Y3, Y3
+	VMOVUPS     gemm_avx2_c3<>+0(SB), Y4
+	VMOVUPS     gemm_avx2_c3<>+0(SB), Y6
+	VMOVUPS     gemm_avx2_c3<>+0(SB), Y8
+	VMOVUPS     gemm_avx2_c3<>+0(SB), Y10
+	VFMADD213PS gemm_avx2_c2<>+0(SB), Y0, Y4
+	VFMADD213PS gemm_avx2_c2<>+0(SB), Y1, Y6
+	VFMADD213PS gemm_avx2_c2<>+0(SB), Y2, Y8
+	VFMADD213PS gemm_avx2_c2<>+0(SB), Y3, Y10
+	VFMADD213PS gemm_avx2_c1<>+0(SB), Y0, Y4
+	VFMADD213PS gemm_avx2_c1<>+0(SB), Y1, Y6
+	VFMADD213PS gemm_avx2_c1<>+0(SB), Y2, Y8
+	VFMADD213PS gemm_avx2_c1<>+0(SB), Y3, Y10
+	VFMADD213PS Y14, Y0, Y4
+	VFMADD213PS Y14, Y1, Y6
+	VFMADD213PS Y14, Y2, Y8
+	VFMADD213PS Y14, Y3, Y10
+	VFMADD213PS Y14, Y5, Y4
+	VFMADD213PS Y14, Y7, Y6
+	VFMADD213PS Y14, Y9, Y8
+	VFMADD213PS Y14, Y11, Y10
+	VDIVPS      Y4, Y15, Y4
+	VDIVPS      Y6, Y15, Y6
+	VDIVPS      Y8, Y15, Y8
+	VDIVPS      Y10, Y15, Y10
+	VSUBPS      Y4, Y14, Y0
+	VSUBPS      Y6, Y14, Y1
+	VSUBPS      Y8, Y14, Y2
+	VSUBPS      Y10, Y14, Y3
+	VMOVUPS     Y0, (CX)(DI*2)
+	VMOVUPS     Y1, 32(CX)(DI*2)
+	VMOVUPS     Y2, (R9)
+	VMOVUPS     Y3, 32(R9)
+	VMOVUPS     (R9)(DI*1), Y0
+	VMOVUPS     32(R9)(DI*1), Y1
+	VMOVUPS     (R9)(DI*2), Y2
+	VMOVUPS     32(R9)(DI*2), Y3
+	VMOVUPS     gemm_avx2_limit<>+0(SB), Y4
+	VMINPS      Y0, Y4, Y0
+	VMOVUPS     gemm_avx2_limit<>+0(SB), Y6
+	VMINPS      Y1, Y6, Y1
+	VMOVUPS     gemm_avx2_limit<>+0(SB), Y8
+	VMINPS      Y2, Y8, Y2
+	VMOVUPS     gemm_avx2_limit<>+0(SB), Y10
+	VMINPS      Y3, Y10, Y3
+	VMOVUPS     gemm_avx2_low<>+0(SB), Y4
+	VMAXPS      Y0, Y4, Y0
+	VMOVUPS     gemm_avx2_low<>+0(SB), Y6
+	VMAXPS      Y1, Y6, Y1
+	VMOVUPS     gemm_avx2_low<>+0(SB), Y8
+	VMAXPS      Y2, Y8, Y2
+	VMOVUPS     gemm_avx2_low<>+0(SB), Y10
+	VMAXPS      Y3, Y10, Y3
+	VADDPS      Y13, Y0, Y4
+	VADDPS      Y13, Y1, Y6
+	VADDPS      Y13, Y2, Y8
+	VADDPS      Y13, Y3, Y10
+	VPERMPS     gemm_avx2_exp2<>+0(SB), Y4, Y5
+	VPERMPS     gemm_avx2_exp2<>+0(SB), Y6, Y7
+	VPERMPS     gemm_avx2_exp2<>+0(SB), Y8, Y9
+	VPERMPS     gemm_avx2_exp2<>+0(SB), Y10, Y11
+	VPSLLD      $0x14, Y4, Y12
+	VPADDD      Y12, Y5, Y5
+	VPSLLD      $0x14, Y6, Y12
+	VPADDD      Y12, Y7, Y7
+	VPSLLD      $0x14, Y8, Y12
+	VPADDD      Y12, Y9, Y9
+	VPSLLD      $0x14, Y10, Y12
+	VPADDD      Y12, Y11, Y11
+	VSUBPS      Y13, Y4, Y4
+	VSUBPS      Y13, Y6, Y6
+	VSUBPS      Y13, Y8, Y8
+	VSUBPS      Y13, Y10, Y10
+	VSUBPS      Y4, Y0, Y0
+	VSUBPS      Y6, Y1, Y1
+	VSUBPS      Y8, Y2, Y2
+	VSUBPS      Y10, Y3, Y3
+	VMOVUPS     gemm_avx2_c3<>+0(SB), Y4
+	VMOVUPS     gemm_avx2_c3<>+0(SB), Y6
+	VMOVUPS     gemm_avx2_c3<>+0(SB), Y8
+	VMOVUPS     gemm_avx2_c3<>+0(SB), Y10
+	VFMADD213PS gemm_avx2_c2<>+0(SB), Y0, Y4
+	VFMADD213PS gemm_avx2_c2<>+0(SB), Y1, Y6
+	VFMADD213PS gemm_avx2_c2<>+0(SB), Y2, Y8
+	VFMADD213PS gemm_avx2_c2<>+0(SB), Y3, Y10
+	VFMADD213PS gemm_avx2_c1<>+0(SB), Y0, Y4
+	VFMADD213PS gemm_avx2_c1<>+0(SB), Y1, Y6
+	VFMADD213PS gemm_avx2_c1<>+0(SB), Y2, Y8
+	VFMADD213PS gemm_avx2_c1<>+0(SB), Y3, Y10
+	VFMADD213PS Y14, Y0, Y4
+	VFMADD213PS Y14, Y1, Y6
+	VFMADD213PS Y14, Y2, Y8
+	VFMADD213PS Y14, Y3, Y10
+	VFMADD213PS Y14, Y5, Y4
+	VFMADD213PS Y14, Y7, Y6
+	VFMADD213PS Y14, Y9, Y8
+	VFMADD213PS Y14, Y11, Y10
+	VDIVPS      Y4, Y15, Y4
+	VDIVPS      Y6, Y15, Y6
+	VDIVPS      Y8, Y15, Y8
+	VDIVPS      Y10, Y15, Y10
+	VSUBPS      Y4, Y14, Y0
+	VSUBPS      Y6, Y14, Y1
+	VSUBPS      Y8, Y14, Y2
+	VSUBPS      Y10, Y14, Y3
+	VMOVUPS     Y0, (R9)(DI*1)
+	VMOVUPS     Y1, 32(R9)(DI*1)
+	VMOVUPS     Y2, (R9)(DI*2)
+	VMOVUPS     Y3, 32(R9)(DI*2)
 	ADDQ        DX, AX
 	ADDQ        DI, CX
 	ADDQ        DX, AX
@@ -1160,26 +1444,6 @@ done:
 	JNZ         block
 	VZEROUPPER
 	RET
-
-DATA gemm_avx2_limit<>+0(SB)/4, $(32.0)
-DATA gemm_avx2_limit<>+4(SB)/4, $(32.0)
-DATA gemm_avx2_limit<>+8(SB)/4, $(32.0)
-DATA gemm_avx2_limit<>+12(SB)/4, $(32.0)
-DATA gemm_avx2_limit<>+16(SB)/4, $(32.0)
-DATA gemm_avx2_limit<>+20(SB)/4, $(32.0)
-DATA gemm_avx2_limit<>+24(SB)/4, $(32.0)
-DATA gemm_avx2_limit<>+28(SB)/4, $(32.0)
-GLOBL gemm_avx2_limit<>(SB), RODATA|NOPTR, $32
-
-DATA gemm_avx2_low<>+0(SB)/4, $(-32.0)
-DATA gemm_avx2_low<>+4(SB)/4, $(-32.0)
-DATA gemm_avx2_low<>+8(SB)/4, $(-32.0)
-DATA gemm_avx2_low<>+12(SB)/4, $(-32.0)
-DATA gemm_avx2_low<>+16(SB)/4, $(-32.0)
-DATA gemm_avx2_low<>+20(SB)/4, $(-32.0)
-DATA gemm_avx2_low<>+24(SB)/4, $(-32.0)
-DATA gemm_avx2_low<>+28(SB)/4, $(-32.0)
-GLOBL gemm_avx2_low<>(SB), RODATA|NOPTR, $32
 
 DATA gemm_avx2_magic8<>+0(SB)/4, $(1572864.0)
 DATA gemm_avx2_magic8<>+4(SB)/4, $(1572864.0)
@@ -1210,6 +1474,26 @@ DATA gemm_avx2_two<>+20(SB)/4, $(2.0)
 DATA gemm_avx2_two<>+24(SB)/4, $(2.0)
 DATA gemm_avx2_two<>+28(SB)/4, $(2.0)
 GLOBL gemm_avx2_two<>(SB), RODATA|NOPTR, $32
+
+DATA gemm_avx2_limit<>+0(SB)/4, $(32.0)
+DATA gemm_avx2_limit<>+4(SB)/4, $(32.0)
+DATA gemm_avx2_limit<>+8(SB)/4, $(32.0)
+DATA gemm_avx2_limit<>+12(SB)/4, $(32.0)
+DATA gemm_avx2_limit<>+16(SB)/4, $(32.0)
+DATA gemm_avx2_limit<>+20(SB)/4, $(32.0)
+DATA gemm_avx2_limit<>+24(SB)/4, $(32.0)
+DATA gemm_avx2_limit<>+28(SB)/4, $(32.0)
+GLOBL gemm_avx2_limit<>(SB), RODATA|NOPTR, $32
+
+DATA gemm_avx2_low<>+0(SB)/4, $(-32.0)
+DATA gemm_avx2_low<>+4(SB)/4, $(-32.0)
+DATA gemm_avx2_low<>+8(SB)/4, $(-32.0)
+DATA gemm_avx2_low<>+12(SB)/4, $(-32.0)
+DATA gemm_avx2_low<>+16(SB)/4, $(-32.0)
+DATA gemm_avx2_low<>+20(SB)/4, $(-32.0)
+DATA gemm_avx2_low<>+24(SB)/4, $(-32.0)
+DATA gemm_avx2_low<>+28(SB)/4, $(-32.0)
+GLOBL gemm_avx2_low<>(SB), RODATA|NOPTR, $32
 
 DATA gemm_avx2_c1<>+0(SB)/4, $(0.6931472)
 DATA gemm_avx2_c1<>+4(SB)/4, $(0.6931472)
@@ -1250,6 +1534,311 @@ DATA gemm_avx2_exp2<>+20(SB)/4, $0x3f75672a
 DATA gemm_avx2_exp2<>+24(SB)/4, $0x3f7744fd
 DATA gemm_avx2_exp2<>+28(SB)/4, $0x3f7ac0c7
 GLOBL gemm_avx2_exp2<>(SB), RODATA|NOPTR, $32
+
+// func gemmAVX2BiasTanh4x16(a *float32, b *float32, c *float32, bias *float32, k int, blocks int, sm int, sk int, ldb int, ldc int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·gemmAVX2BiasTanh4x16(SB), NOSPLIT, $0-80
+	MOVQ a+0(FP), AX
+	MOVQ c+16(FP), CX
+	MOVQ sm+48(FP), DX
+	MOVQ sk+56(FP), BX
+	MOVQ ldb+64(FP), SI
+	MOVQ ldc+72(FP), DI
+	MOVQ blocks+40(FP), R8
+
+block:
+	MOVQ    bias+24(FP), R9
+	VMOVUPS (R9), Y0
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y6
+	VMOVUPS 32(R9), Y1
+	VMOVAPS Y1, Y3
+	VMOVAPS Y1, Y5
+	VMOVAPS Y1, Y7
+	MOVQ    b+8(FP), R9
+	MOVQ    AX, R10
+	LEAQ    (R10)(DX*2), R11
+	ADDQ    DX, R11
+	MOVQ    k+32(FP), R12
+	SUBQ    $0x04, R12
+	JLT     tail
+
+unrolled:
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(DX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (R10)(DX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R11), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         BX, R10
+	ADDQ         BX, R11
+	ADDQ         SI, R9
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(DX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (R10)(DX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R11), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         BX, R10
+	ADDQ         BX, R11
+	ADDQ         SI, R9
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(DX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (R10)(DX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R11), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         BX, R10
+	ADDQ         BX, R11
+	ADDQ         SI, R9
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(DX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (R10)(DX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R11), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         BX, R10
+	ADDQ         BX, R11
+	ADDQ         SI, R9
+	SUBQ         $0x04, R12
+	JGE          unrolled
+
+tail:
+	ADDQ $0x04, R12
+	JZ   done
+
+single:
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(DX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (R10)(DX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R11), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         BX, R10
+	ADDQ         BX, R11
+	ADDQ         SI, R9
+	DECQ         R12
+	JNZ          single
+
+done:
+	LEAQ        (CX)(DI*2), R9
+	ADDQ        DI, R9
+	VMOVUPS     Y0, (CX)
+	VMOVUPS     Y1, 32(CX)
+	VMOVUPS     Y2, (CX)(DI*1)
+	VMOVUPS     Y3, 32(CX)(DI*1)
+	VMOVUPS     Y4, (CX)(DI*2)
+	VMOVUPS     Y5, 32(CX)(DI*2)
+	VMOVUPS     Y6, (R9)
+	VMOVUPS     Y7, 32(R9)
+	VMOVUPS     gemm_avx2_magic8<>+0(SB), Y13
+	VMOVUPS     gemm_avx2_one<>+0(SB), Y14
+	VMOVUPS     gemm_avx2_two<>+0(SB), Y15
+	VMOVUPS     (CX), Y0
+	VMOVUPS     32(CX), Y1
+	VMOVUPS     (CX)(DI*1), Y2
+	VMOVUPS     32(CX)(DI*1), Y3
+	VMOVUPS     gemm_avx2_limit<>+0(SB), Y4
+	VMINPS      Y0, Y4, Y0
+	VMOVUPS     gemm_avx2_limit<>+0(SB), Y6
+	VMINPS      Y1, Y6, Y1
+	VMOVUPS     gemm_avx2_limit<>+0(SB), Y8
+	VMINPS      Y2, Y8, Y2
+	VMOVUPS     gemm_avx2_limit<>+0(SB), Y10
+	VMINPS      Y3, Y10, Y3
+	VMOVUPS     gemm_avx2_low<>+0(SB), Y4
+	VMAXPS      Y0, Y4, Y0
+	VMOVUPS     gemm_avx2_low<>+0(SB), Y6
+	VMAXPS      Y1, Y6, Y1
+	VMOVUPS     gemm_avx2_low<>+0(SB), Y8
+	VMAXPS      Y2, Y8, Y2
+	VMOVUPS     gemm_avx2_low<>+0(SB), Y10
+	VMAXPS      Y3, Y10, Y3
+	VADDPS      Y13, Y0, Y4
+	VADDPS      Y13, Y1, Y6
+	VADDPS      Y13, Y2, Y8
+	VADDPS      Y13, Y3, Y10
+	VPERMPS     gemm_avx2_exp2<>+0(SB), Y4, Y5
+	VPERMPS     gemm_avx2_exp2<>+0(SB), Y6, Y7
+	VPERMPS     gemm_avx2_exp2<>+0(SB), Y8, Y9
+	VPERMPS     gemm_avx2_exp2<>+0(SB), Y10, Y11
+	VPSLLD      $0x14, Y4, Y12
+	VPADDD      Y12, Y5, Y5
+	VPSLLD      $0x14, Y6, Y12
+	VPADDD      Y12, Y7, Y7
+	VPSLLD      $0x14, Y8, Y12
+	VPADDD      Y12, Y9, Y9
+	VPSLLD      $0x14, Y10, Y12
+	VPADDD      Y12, Y11, Y11
+	VSUBPS      Y13, Y4, Y4
+	VSUBPS      Y13, Y6, Y6
+	VSUBPS      Y13, Y8, Y8
+	VSUBPS      Y13, Y10, Y10
+	VSUBPS      Y4, Y0, Y0
+	VSUBPS      Y6, Y1, Y1
+	VSUBPS      Y8, Y2, Y2
+	VSUBPS      Y10, Y3, Y3
+	VMOVUPS     gemm_avx2_c3<>+0(SB), Y4
+	VMOVUPS     gemm_avx2_c3<>+0(SB), Y6
+	VMOVUPS     gemm_avx2_c3<>+0(SB), Y8
+	VMOVUPS     gemm_avx2_c3<>+0(SB), Y10
+	VFMADD213PS gemm_avx2_c2<>+0(SB), Y0, Y4
+	VFMADD213PS gemm_avx2_c2<>+0(SB), Y1, Y6
+	VFMADD213PS gemm_avx2_c2<>+0(SB), Y2, Y8
+	VFMADD213PS gemm_avx2_c2<>+0(SB), Y3, Y10
+	VFMADD213PS gemm_avx2_c1<>+0(SB), Y0, Y4
+	VFMADD213PS gemm_avx2_c1<>+0(SB), Y1, Y6
+	VFMADD213PS gemm_avx2_c1<>+0(SB), Y2, Y8
+	VFMADD213PS gemm_avx2_c1<>+0(SB), Y3, Y10
+	VFMADD213PS Y14, Y0, Y4
+	VFMADD213PS Y14, Y1, Y6
+	VFMADD213PS Y14, Y2, Y8
+	VFMADD213PS Y14, Y3, Y10
+	VFMADD213PS Y14, Y5, Y4
+	VFMADD213PS Y14, Y7, Y6
+	VFMADD213PS Y14, Y9, Y8
+	VFMADD213PS Y14, Y11, Y10
+	VDIVPS      Y4, Y15, Y4
+	VDIVPS      Y6, Y15, Y6
+	VDIVPS      Y8, Y15, Y8
+	VDIVPS      Y10, Y15, Y10
+	VSUBPS      Y4, Y14, Y0
+	VSUBPS      Y6, Y14, Y1
+	VSUBPS      Y8, Y14, Y2
+	VSUBPS      Y10, Y14, Y3
+	VMOVUPS     Y0, (CX)
+	VMOVUPS     Y1, 32(CX)
+	VMOVUPS     Y2, (CX)(DI*1)
+	VMOVUPS     Y3, 32(CX)(DI*1)
+	VMOVUPS     (CX)(DI*2), Y0
+	VMOVUPS     32(CX)(DI*2), Y1
+	VMOVUPS     (R9), Y2
+	VMOVUPS     32(R9), Y3
+	VMOVUPS     gemm_avx2_limit<>+0(SB), Y4
+	VMINPS      Y0, Y4, Y0
+	VMOVUPS     gemm_avx2_limit<>+0(SB), Y6
+	VMINPS      Y1, Y6, Y1
+	VMOVUPS     gemm_avx2_limit<>+0(SB), Y8
+	VMINPS      Y2, Y8, Y2
+	VMOVUPS     gemm_avx2_limit<>+0(SB), Y10
+	VMINPS      Y3, Y10, Y3
+	VMOVUPS     gemm_avx2_low<>+0(SB), Y4
+	VMAXPS      Y0, Y4, Y0
+	VMOVUPS     gemm_avx2_low<>+0(SB), Y6
+	VMAXPS      Y1, Y6, Y1
+	VMOVUPS     gemm_avx2_low<>+0(SB), Y8
+	VMAXPS      Y2, Y8, Y2
+	VMOVUPS     gemm_avx2_low<>+0(SB), Y10
+	VMAXPS      Y3, Y10, Y3
+	VADDPS      Y13, Y0, Y4
+	VADDPS      Y13, Y1, Y6
+	VADDPS      Y13, Y2, Y8
+	VADDPS      Y13, Y3, Y10
+	VPERMPS     gemm_avx2_exp2<>+0(SB), Y4, Y5
+	VPERMPS     gemm_avx2_exp2<>+0(SB), Y6, Y7
+	VPERMPS     gemm_avx2_exp2<>+0(SB), Y8, Y9
+	VPERMPS     gemm_avx2_exp2<>+0(SB), Y10, Y11
+	VPSLLD      $0x14, Y4, Y12
+	VPADDD      Y12, Y5, Y5
+	VPSLLD      $0x14, Y6, Y12
+	VPADDD      Y12, Y7, Y7
+	VPSLLD      $0x14, Y8, Y12
+	VPADDD      Y12, Y9, Y9
+	VPSLLD      $0x14, Y10, Y12
+	VPADDD      Y12, Y11, Y11
+	VSUBPS      Y13, Y4, Y4
+	VSUBPS      Y13, Y6, Y6
+	VSUBPS      Y13, Y8, Y8
+	VSUBPS      Y13, Y10, Y10
+	VSUBPS      Y4, Y0, Y0
+	VSUBPS      Y6, Y1, Y1
+	VSUBPS      Y8, Y2, Y2
+	VSUBPS      Y10, Y3, Y3
+	VMOVUPS     gemm_avx2_c3<>+0(SB), Y4
+	VMOVUPS     gemm_avx2_c3<>+0(SB), Y6
+	VMOVUPS     gemm_avx2_c3<>+0(SB), Y8
+	VMOVUPS     gemm_avx2_c3<>+0(SB), Y10
+	VFMADD213PS gemm_avx2_c2<>+0(SB), Y0, Y4
+	VFMADD213PS gemm_avx2_c2<>+0(SB), Y1, Y6
+	VFMADD213PS gemm_avx2_c2<>+0(SB), Y2, Y8
+	VFMADD213PS gemm_avx2_c2<>+0(SB), Y3, Y10
+	VFMADD213PS gemm_avx2_c1<>+0(SB), Y0, Y4
+	VFMADD213PS gemm_avx2_c1<>+0(SB), Y1, Y6
+	VFMADD213PS gemm_avx2_c1<>+0(SB), Y2, Y8
+	VFMADD213PS gemm_avx2_c1<>+0(SB), Y3, Y10
+	VFMADD213PS Y14, Y0, Y4
+	VFMADD213PS Y14, Y1, Y6
+	VFMADD213PS Y14, Y2, Y8
+	VFMADD213PS Y14, Y3, Y10
+	VFMADD213PS Y14, Y5, Y4
+	VFMADD213PS Y14, Y7, Y6
+	VFMADD213PS Y14, Y9, Y8
+	VFMADD213PS Y14, Y11, Y10
+	VDIVPS      Y4, Y15, Y4
+	VDIVPS      Y6, Y15, Y6
+	VDIVPS      Y8, Y15, Y8
+	VDIVPS      Y10, Y15, Y10
+	VSUBPS      Y4, Y14, Y0
+	VSUBPS      Y6, Y14, Y1
+	VSUBPS      Y8, Y14, Y2
+	VSUBPS      Y10, Y14, Y3
+	VMOVUPS     Y0, (CX)(DI*2)
+	VMOVUPS     Y1, 32(CX)(DI*2)
+	VMOVUPS     Y2, (R9)
+	VMOVUPS     Y3, 32(R9)
+	ADDQ        DX, AX
+	ADDQ        DI, CX
+	ADDQ        DX, AX
+	ADDQ        DI, CX
+	ADDQ        DX, AX
+	ADDQ        DI, CX
+	ADDQ        DX, AX
+	ADDQ        DI, CX
+	DECQ        R8
+	JNZ         block
+	VZEROUPPER
+	RET
 
 // func gemmAVX2BiasTanh2x16(a *float32, b *float32, c *float32, bias *float32, k int, blocks int, sm int, sk int, ldb int, ldc int)
 // Requires: AVX, AVX2, FMA3
@@ -1337,84 +1926,87 @@ single:
 	JNZ          single
 
 done:
-	VMOVUPS     gemm_avx2_limit<>+0(SB), Y4
-	VMINPS      Y0, Y4, Y0
-	VMOVUPS     gemm_avx2_limit<>+0(SB), Y7
-	VMINPS      Y1, Y7, Y1
-	VMOVUPS     gemm_avx2_low<>+0(SB), Y4
-	VMAXPS      Y0, Y4, Y0
-	VMOVUPS     gemm_avx2_low<>+0(SB), Y7
-	VMAXPS      Y1, Y7, Y1
-	VADDPS      gemm_avx2_magic8<>+0(SB), Y0, Y4
-	VADDPS      gemm_avx2_magic8<>+0(SB), Y1, Y7
-	VPERMPS     gemm_avx2_exp2<>+0(SB), Y4, Y5
-	VPERMPS     gemm_avx2_exp2<>+0(SB), Y7, Y8
-	VPSLLD      $0x14, Y4, Y6
-	VPSLLD      $0x14, Y7, Y9
-	VPADDD      Y6, Y5, Y5
-	VPADDD      Y9, Y8, Y8
-	VSUBPS      gemm_avx2_magic8<>+0(SB), Y4, Y4
-	VSUBPS      gemm_avx2_magic8<>+0(SB), Y7, Y7
-	VSUBPS      Y4, Y0, Y0
-	VSUBPS      Y7, Y1, Y1
-	VMOVUPS     gemm_avx2_c3<>+0(SB), Y4
-	VMOVUPS     gemm_avx2_c3<>+0(SB), Y7
-	VFMADD213PS gemm_avx2_c2<>+0(SB), Y0, Y4
-	VFMADD213PS gemm_avx2_c2<>+0(SB), Y1, Y7
-	VFMADD213PS gemm_avx2_c1<>+0(SB), Y0, Y4
-	VFMADD213PS gemm_avx2_c1<>+0(SB), Y1, Y7
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y0, Y4
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y1, Y7
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y5, Y4
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y8, Y7
-	VMOVUPS     gemm_avx2_two<>+0(SB), Y6
-	VDIVPS      Y4, Y6, Y4
-	VMOVUPS     gemm_avx2_two<>+0(SB), Y9
-	VDIVPS      Y7, Y9, Y7
-	VMOVUPS     gemm_avx2_one<>+0(SB), Y6
-	VSUBPS      Y4, Y6, Y0
-	VMOVUPS     gemm_avx2_one<>+0(SB), Y9
-	VSUBPS      Y7, Y9, Y1
 	VMOVUPS     Y0, (CX)
 	VMOVUPS     Y1, 32(CX)
+	VMOVUPS     Y2, (CX)(DI*1)
+	VMOVUPS     Y3, 32(CX)(DI*1)
+	VMOVUPS     gemm_avx2_magic8<>+0(SB), Y13
+	VMOVUPS     gemm_avx2_one<>+0(SB), Y14
+	VMOVUPS     gemm_avx2_two<>+0(SB), Y15
+	VMOVUPS     (CX), Y0
+	VMOVUPS     32(CX), Y1
+	VMOVUPS     (CX)(DI*1), Y2
+	VMOVUPS     32(CX)(DI*1), Y3
 	VMOVUPS     gemm_avx2_limit<>+0(SB), Y4
-	VMINPS      Y2, Y4, Y2
-	VMOVUPS     gemm_avx2_limit<>+0(SB), Y7
-	VMINPS      Y3, Y7, Y3
+	VMINPS      Y0, Y4, Y0
+	VMOVUPS     gemm_avx2_limit<>+0(SB), Y6
+	VMINPS      Y1, Y6, Y1
+	VMOVUPS     gemm_avx2_limit<>+0(SB), Y8
+	VMINPS      Y2, Y8, Y2
+	VMOVUPS     gemm_avx2_limit<>+0(SB), Y10
+	VMINPS      Y3, Y10, Y3
 	VMOVUPS     gemm_avx2_low<>+0(SB), Y4
-	VMAXPS      Y2, Y4, Y2
-	VMOVUPS     gemm_avx2_low<>+0(SB), Y7
-	VMAXPS      Y3, Y7, Y3
-	VADDPS      gemm_avx2_magic8<>+0(SB), Y2, Y4
-	VADDPS      gemm_avx2_magic8<>+0(SB), Y3, Y7
+	VMAXPS      Y0, Y4, Y0
+	VMOVUPS     gemm_avx2_low<>+0(SB), Y6
+	VMAXPS      Y1, Y6, Y1
+	VMOVUPS     gemm_avx2_low<>+0(SB), Y8
+	VMAXPS      Y2, Y8, Y2
+	VMOVUPS     gemm_avx2_low<>+0(SB), Y10
+	VMAXPS      Y3, Y10, Y3
+	VADDPS      Y13, Y0, Y4
+	VADDPS      Y13, Y1, Y6
+	VADDPS      Y13, Y2, Y8
+	VADDPS      Y13, Y3, Y10
 	VPERMPS     gemm_avx2_exp2<>+0(SB), Y4, Y5
-	VPERMPS     gemm_avx2_exp2<>+0(SB), Y7, Y8
-	VPSLLD      $0x14, Y4, Y6
-	VPSLLD      $0x14, Y7, Y9
-	VPADDD      Y6, Y5, Y5
-	VPADDD      Y9, Y8, Y8
-	VSUBPS      gemm_avx2_magic8<>+0(SB), Y4, Y4
-	VSUBPS      gemm_avx2_magic8<>+0(SB), Y7, Y7
-	VSUBPS      Y4, Y2, Y2
-	VSUBPS      Y7, Y3, Y3
+	VPERMPS     gemm_avx2_exp2<>+0(SB), Y6, Y7
+	VPERMPS     gemm_avx2_exp2<>+0(SB), Y8, Y9
+	VPERMPS     gemm_avx2_exp2<>+0(SB), Y10, Y11
+	VPSLLD      $0x14, Y4, Y12
+	VPADDD      Y12, Y5, Y5
+	VPSLLD      $0x14, Y6, Y12
+	VPADDD      Y12, Y7, Y7
+	VPSLLD      $0x14, Y8, Y12
+	VPADDD      Y12, Y9, Y9
+	VPSLLD      $0x14, Y10, Y12
+	VPADDD      Y12, Y11, Y11
+	VSUBPS      Y13, Y4, Y4
+	VSUBPS      Y13, Y6, Y6
+	VSUBPS      Y13, Y8, Y8
+	VSUBPS      Y13, Y10, Y10
+	VSUBPS      Y4, Y0, Y0
+	VSUBPS      Y6, Y1, Y1
+	VSUBPS      Y8, Y2, Y2
+	VSUBPS      Y10, Y3, Y3
 	VMOVUPS     gemm_avx2_c3<>+0(SB), Y4
-	VMOVUPS     gemm_avx2_c3<>+0(SB), Y7
-	VFMADD213PS gemm_avx2_c2<>+0(SB), Y2, Y4
-	VFMADD213PS gemm_avx2_c2<>+0(SB), Y3, Y7
-	VFMADD213PS gemm_avx2_c1<>+0(SB), Y2, Y4
-	VFMADD213PS gemm_avx2_c1<>+0(SB), Y3, Y7
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y2, Y4
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y3, Y7
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y5, Y4
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y8, Y7
-	VMOVUPS     gemm_avx2_two<>+0(SB), Y6
-	VDIVPS      Y4, Y6, Y4
-	VMOVUPS     gemm_avx2_two<>+0(SB), Y9
-	VDIVPS      Y7, Y9, Y7
-	VMOVUPS     gemm_avx2_one<>+0(SB), Y6
-	VSUBPS      Y4, Y6, Y2
-	VMOVUPS     gemm_avx2_one<>+0(SB), Y9
-	VSUBPS      Y7, Y9, Y3
+	VMOVUPS     gemm_avx2_c3<>+0(SB), Y6
+	VMOVUPS     gemm_avx2_c3<>+0(SB), Y8
+	VMOVUPS     gemm_avx2_c3<>+0(SB), Y10
+	VFMADD213PS gemm_avx2_c2<>+0(SB), Y0, Y4
+	VFMADD213PS gemm_avx2_c2<>+0(SB), Y1, Y6
+	VFMADD213PS gemm_avx2_c2<>+0(SB), Y2, Y8
+	VFMADD213PS gemm_avx2_c2<>+0(SB), Y3, Y10
+	VFMADD213PS gemm_avx2_c1<>+0(SB), Y0, Y4
+	VFMADD213PS gemm_avx2_c1<>+0(SB), Y1, Y6
+	VFMADD213PS gemm_avx2_c1<>+0(SB), Y2, Y8
+	VFMADD213PS gemm_avx2_c1<>+0(SB), Y3, Y10
+	VFMADD213PS Y14, Y0, Y4
+	VFMADD213PS Y14, Y1, Y6
+	VFMADD213PS Y14, Y2, Y8
+	VFMADD213PS Y14, Y3, Y10
+	VFMADD213PS Y14, Y5, Y4
+	VFMADD213PS Y14, Y7, Y6
+	VFMADD213PS Y14, Y9, Y8
+	VFMADD213PS Y14, Y11, Y10
+	VDIVPS      Y4, Y15, Y4
+	VDIVPS      Y6, Y15, Y6
+	VDIVPS      Y8, Y15, Y8
+	VDIVPS      Y10, Y15, Y10
+	VSUBPS      Y4, Y14, Y0
+	VSUBPS      Y6, Y14, Y1
+	VSUBPS      Y8, Y14, Y2
+	VSUBPS      Y10, Y14, Y3
+	VMOVUPS     Y0, (CX)
+	VMOVUPS     Y1, 32(CX)
 	VMOVUPS     Y2, (CX)(DI*1)
 	VMOVUPS     Y3, 32(CX)(DI*1)
 	ADDQ        DX, AX
@@ -1448,32 +2040,24 @@ block:
 	JLT     tail
 
 unrolled:
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VFMADD231PS  32(R9), Y2, Y1
 	ADDQ         BX, R10
 	ADDQ         SI, R9
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VFMADD231PS  32(R9), Y2, Y1
 	ADDQ         BX, R10
 	ADDQ         SI, R9
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VFMADD231PS  32(R9), Y2, Y1
 	ADDQ         BX, R10
 	ADDQ         SI, R9
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VFMADD231PS  32(R9), Y2, Y1
 	ADDQ         BX, R10
 	ADDQ         SI, R9
 	SUBQ         $0x04, R11
@@ -1484,55 +2068,56 @@ tail:
 	JZ   done
 
 single:
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VFMADD231PS  32(R9), Y2, Y1
 	ADDQ         BX, R10
 	ADDQ         SI, R9
 	DECQ         R11
 	JNZ          single
 
 done:
-	VMOVUPS     gemm_avx2_limit<>+0(SB), Y2
-	VMINPS      Y0, Y2, Y0
-	VMOVUPS     gemm_avx2_limit<>+0(SB), Y5
-	VMINPS      Y1, Y5, Y1
-	VMOVUPS     gemm_avx2_low<>+0(SB), Y2
-	VMAXPS      Y0, Y2, Y0
-	VMOVUPS     gemm_avx2_low<>+0(SB), Y5
-	VMAXPS      Y1, Y5, Y1
-	VADDPS      gemm_avx2_magic8<>+0(SB), Y0, Y2
-	VADDPS      gemm_avx2_magic8<>+0(SB), Y1, Y5
-	VPERMPS     gemm_avx2_exp2<>+0(SB), Y2, Y3
-	VPERMPS     gemm_avx2_exp2<>+0(SB), Y5, Y6
-	VPSLLD      $0x14, Y2, Y4
-	VPSLLD      $0x14, Y5, Y7
-	VPADDD      Y4, Y3, Y3
-	VPADDD      Y7, Y6, Y6
-	VSUBPS      gemm_avx2_magic8<>+0(SB), Y2, Y2
-	VSUBPS      gemm_avx2_magic8<>+0(SB), Y5, Y5
-	VSUBPS      Y2, Y0, Y0
-	VSUBPS      Y5, Y1, Y1
-	VMOVUPS     gemm_avx2_c3<>+0(SB), Y2
-	VMOVUPS     gemm_avx2_c3<>+0(SB), Y5
-	VFMADD213PS gemm_avx2_c2<>+0(SB), Y0, Y2
-	VFMADD213PS gemm_avx2_c2<>+0(SB), Y1, Y5
-	VFMADD213PS gemm_avx2_c1<>+0(SB), Y0, Y2
-	VFMADD213PS gemm_avx2_c1<>+0(SB), Y1, Y5
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y0, Y2
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y1, Y5
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y3, Y2
-	VFMADD213PS gemm_avx2_one<>+0(SB), Y6, Y5
-	VMOVUPS     gemm_avx2_two<>+0(SB), Y4
-	VDIVPS      Y2, Y4, Y2
-	VMOVUPS     gemm_avx2_two<>+0(SB), Y7
-	VDIVPS      Y5, Y7, Y5
-	VMOVUPS     gemm_avx2_one<>+0(SB), Y4
-	VSUBPS      Y2, Y4, Y0
-	VMOVUPS     gemm_avx2_one<>+0(SB), Y7
-	VSUBPS      Y5, Y7, Y1
+	VMOVUPS     Y0, (CX)
+	VMOVUPS     Y1, 32(CX)
+	VMOVUPS     gemm_avx2_magic8<>+0(SB), Y13
+	VMOVUPS     gemm_avx2_one<>+0(SB), Y14
+	VMOVUPS     gemm_avx2_two<>+0(SB), Y15
+	VMOVUPS     (CX), Y0
+	VMOVUPS     32(CX), Y1
+	VMOVUPS     gemm_avx2_limit<>+0(SB), Y4
+	VMINPS      Y0, Y4, Y0
+	VMOVUPS     gemm_avx2_limit<>+0(SB), Y6
+	VMINPS      Y1, Y6, Y1
+	VMOVUPS     gemm_avx2_low<>+0(SB), Y4
+	VMAXPS      Y0, Y4, Y0
+	VMOVUPS     gemm_avx2_low<>+0(SB), Y6
+	VMAXPS      Y1, Y6, Y1
+	VADDPS      Y13, Y0, Y4
+	VADDPS      Y13, Y1, Y6
+	VPERMPS     gemm_avx2_exp2<>+0(SB), Y4, Y5
+	VPERMPS     gemm_avx2_exp2<>+0(SB), Y6, Y7
+	VPSLLD      $0x14, Y4, Y12
+	VPADDD      Y12, Y5, Y5
+	VPSLLD      $0x14, Y6, Y12
+	VPADDD      Y12, Y7, Y7
+	VSUBPS      Y13, Y4, Y4
+	VSUBPS      Y13, Y6, Y6
+	VSUBPS      Y4, Y0, Y0
+	VSUBPS      Y6, Y1, Y1
+	VMOVUPS     gemm_avx2_c3<>+0(SB), Y4
+	VMOVUPS     gemm_avx2_c3<>+0(SB), Y6
+	VFMADD213PS gemm_avx2_c2<>+0(SB), Y0, Y4
+	VFMADD213PS gemm_avx2_c2<>+0(SB), Y1, Y6
+	VFMADD213PS gemm_avx2_c1<>+0(SB), Y0, Y4
+	VFMADD213PS gemm_avx2_c1<>+0(SB), Y1, Y6
+	VFMADD213PS Y14, Y0, Y4
+	VFMADD213PS Y14, Y1, Y6
+	VFMADD213PS Y14, Y5, Y4
+	VFMADD213PS Y14, Y7, Y6
+	VDIVPS      Y4, Y15, Y4
+	VDIVPS      Y6, Y15, Y6
+	VSUBPS      Y4, Y14, Y0
+	VSUBPS      Y6, Y14, Y1
 	VMOVUPS     Y0, (CX)
 	VMOVUPS     Y1, 32(CX)
 	ADDQ        DX, AX
@@ -1747,6 +2332,165 @@ done:
 	VZEROUPPER
 	RET
 
+// func gemmAVX2BiasReLU4x16(a *float32, b *float32, c *float32, bias *float32, k int, blocks int, sm int, sk int, ldb int, ldc int)
+// Requires: AVX, FMA3
+TEXT ·gemmAVX2BiasReLU4x16(SB), NOSPLIT, $0-80
+	MOVQ a+0(FP), AX
+	MOVQ c+16(FP), CX
+	MOVQ sm+48(FP), DX
+	MOVQ sk+56(FP), BX
+	MOVQ ldb+64(FP), SI
+	MOVQ ldc+72(FP), DI
+	MOVQ blocks+40(FP), R8
+
+block:
+	MOVQ    bias+24(FP), R9
+	VMOVUPS (R9), Y0
+	VMOVAPS Y0, Y2
+	VMOVAPS Y0, Y4
+	VMOVAPS Y0, Y6
+	VMOVUPS 32(R9), Y1
+	VMOVAPS Y1, Y3
+	VMOVAPS Y1, Y5
+	VMOVAPS Y1, Y7
+	MOVQ    b+8(FP), R9
+	MOVQ    AX, R10
+	LEAQ    (R10)(DX*2), R11
+	ADDQ    DX, R11
+	MOVQ    k+32(FP), R12
+	SUBQ    $0x04, R12
+	JLT     tail
+
+unrolled:
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(DX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (R10)(DX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R11), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         BX, R10
+	ADDQ         BX, R11
+	ADDQ         SI, R9
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(DX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (R10)(DX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R11), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         BX, R10
+	ADDQ         BX, R11
+	ADDQ         SI, R9
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(DX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (R10)(DX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R11), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         BX, R10
+	ADDQ         BX, R11
+	ADDQ         SI, R9
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(DX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (R10)(DX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R11), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         BX, R10
+	ADDQ         BX, R11
+	ADDQ         SI, R9
+	SUBQ         $0x04, R12
+	JGE          unrolled
+
+tail:
+	ADDQ $0x04, R12
+	JZ   done
+
+single:
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(DX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (R10)(DX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R11), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         BX, R10
+	ADDQ         BX, R11
+	ADDQ         SI, R9
+	DECQ         R12
+	JNZ          single
+
+done:
+	LEAQ    (CX)(DI*2), R9
+	ADDQ    DI, R9
+	VXORPS  Y8, Y8, Y8
+	VMAXPS  Y0, Y8, Y0
+	VMAXPS  Y1, Y8, Y1
+	VMAXPS  Y2, Y8, Y2
+	VMAXPS  Y3, Y8, Y3
+	VMAXPS  Y4, Y8, Y4
+	VMAXPS  Y5, Y8, Y5
+	VMAXPS  Y6, Y8, Y6
+	VMAXPS  Y7, Y8, Y7
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	VMOVUPS Y2, (CX)(DI*1)
+	VMOVUPS Y3, 32(CX)(DI*1)
+	VMOVUPS Y4, (CX)(DI*2)
+	VMOVUPS Y5, 32(CX)(DI*2)
+	VMOVUPS Y6, (R9)
+	VMOVUPS Y7, 32(R9)
+	ADDQ    DX, AX
+	ADDQ    DI, CX
+	ADDQ    DX, AX
+	ADDQ    DI, CX
+	ADDQ    DX, AX
+	ADDQ    DI, CX
+	ADDQ    DX, AX
+	ADDQ    DI, CX
+	DECQ    R8
+	JNZ     block
+	VZEROUPPER
+	RET
+
 // func gemmAVX2BiasReLU2x16(a *float32, b *float32, c *float32, bias *float32, k int, blocks int, sm int, sk int, ldb int, ldc int)
 // Requires: AVX, FMA3
 TEXT ·gemmAVX2BiasReLU2x16(SB), NOSPLIT, $0-80
@@ -1873,32 +2617,24 @@ block:
 	JLT     tail
 
 unrolled:
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VFMADD231PS  32(R9), Y2, Y1
 	ADDQ         BX, R10
 	ADDQ         SI, R9
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VFMADD231PS  32(R9), Y2, Y1
 	ADDQ         BX, R10
 	ADDQ         SI, R9
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VFMADD231PS  32(R9), Y2, Y1
 	ADDQ         BX, R10
 	ADDQ         SI, R9
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VFMADD231PS  32(R9), Y2, Y1
 	ADDQ         BX, R10
 	ADDQ         SI, R9
 	SUBQ         $0x04, R11
@@ -1909,11 +2645,9 @@ tail:
 	JZ   done
 
 single:
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VFMADD231PS  32(R9), Y2, Y1
 	ADDQ         BX, R10
 	ADDQ         SI, R9
 	DECQ         R11
@@ -2171,6 +2905,187 @@ done:
 	VZEROUPPER
 	RET
 
+// func gemmAVX2TanhGradient4x16(a *float32, b *float32, c *float32, bias *float32, k int, blocks int, sm int, sk int, ldb int, ldc int)
+// Requires: AVX, FMA3
+TEXT ·gemmAVX2TanhGradient4x16(SB), NOSPLIT, $0-80
+	MOVQ a+0(FP), AX
+	MOVQ c+16(FP), CX
+	MOVQ sm+48(FP), DX
+	MOVQ sk+56(FP), BX
+	MOVQ ldb+64(FP), SI
+	MOVQ ldc+72(FP), DI
+	MOVQ blocks+40(FP), R8
+
+block:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   b+8(FP), R9
+	MOVQ   AX, R10
+	LEAQ   (R10)(DX*2), R11
+	ADDQ   DX, R11
+	MOVQ   k+32(FP), R12
+	SUBQ   $0x04, R12
+	JLT    tail
+
+unrolled:
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(DX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (R10)(DX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R11), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         BX, R10
+	ADDQ         BX, R11
+	ADDQ         SI, R9
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(DX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (R10)(DX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R11), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         BX, R10
+	ADDQ         BX, R11
+	ADDQ         SI, R9
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(DX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (R10)(DX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R11), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         BX, R10
+	ADDQ         BX, R11
+	ADDQ         SI, R9
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(DX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (R10)(DX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R11), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         BX, R10
+	ADDQ         BX, R11
+	ADDQ         SI, R9
+	SUBQ         $0x04, R12
+	JGE          unrolled
+
+tail:
+	ADDQ $0x04, R12
+	JZ   done
+
+single:
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(DX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (R10)(DX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R11), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         BX, R10
+	ADDQ         BX, R11
+	ADDQ         SI, R9
+	DECQ         R12
+	JNZ          single
+
+done:
+	LEAQ         (CX)(DI*2), R9
+	ADDQ         DI, R9
+	VMOVUPS      (CX), Y8
+	VMOVUPS      gemm_avx2_one<>+0(SB), Y9
+	VFNMADD231PS Y8, Y8, Y9
+	VMULPS       Y9, Y0, Y0
+	VMOVUPS      32(CX), Y10
+	VMOVUPS      gemm_avx2_one<>+0(SB), Y11
+	VFNMADD231PS Y10, Y10, Y11
+	VMULPS       Y11, Y1, Y1
+	VMOVUPS      (CX)(DI*1), Y8
+	VMOVUPS      gemm_avx2_one<>+0(SB), Y9
+	VFNMADD231PS Y8, Y8, Y9
+	VMULPS       Y9, Y2, Y2
+	VMOVUPS      32(CX)(DI*1), Y10
+	VMOVUPS      gemm_avx2_one<>+0(SB), Y11
+	VFNMADD231PS Y10, Y10, Y11
+	VMULPS       Y11, Y3, Y3
+	VMOVUPS      (CX)(DI*2), Y8
+	VMOVUPS      gemm_avx2_one<>+0(SB), Y9
+	VFNMADD231PS Y8, Y8, Y9
+	VMULPS       Y9, Y4, Y4
+	VMOVUPS      32(CX)(DI*2), Y10
+	VMOVUPS      gemm_avx2_one<>+0(SB), Y11
+	VFNMADD231PS Y10, Y10, Y11
+	VMULPS       Y11, Y5, Y5
+	VMOVUPS      (R9), Y8
+	VMOVUPS      gemm_avx2_one<>+0(SB), Y9
+	VFNMADD231PS Y8, Y8, Y9
+	VMULPS       Y9, Y6, Y6
+	VMOVUPS      32(R9), Y10
+	VMOVUPS      gemm_avx2_one<>+0(SB), Y11
+	VFNMADD231PS Y10, Y10, Y11
+	VMULPS       Y11, Y7, Y7
+	VMOVUPS      Y0, (CX)
+	VMOVUPS      Y1, 32(CX)
+	VMOVUPS      Y2, (CX)(DI*1)
+	VMOVUPS      Y3, 32(CX)(DI*1)
+	VMOVUPS      Y4, (CX)(DI*2)
+	VMOVUPS      Y5, 32(CX)(DI*2)
+	VMOVUPS      Y6, (R9)
+	VMOVUPS      Y7, 32(R9)
+	ADDQ         DX, AX
+	ADDQ         DI, CX
+	ADDQ         DX, AX
+	ADDQ         DI, CX
+	ADDQ         DX, AX
+	ADDQ         DI, CX
+	ADDQ         DX, AX
+	ADDQ         DI, CX
+	DECQ         R8
+	JNZ          block
+	VZEROUPPER
+	RET
+
 // func gemmAVX2TanhGradient2x16(a *float32, b *float32, c *float32, bias *float32, k int, blocks int, sm int, sk int, ldb int, ldc int)
 // Requires: AVX, FMA3
 TEXT ·gemmAVX2TanhGradient2x16(SB), NOSPLIT, $0-80
@@ -2306,32 +3221,24 @@ block:
 	JLT    tail
 
 unrolled:
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VFMADD231PS  32(R9), Y2, Y1
 	ADDQ         BX, R10
 	ADDQ         SI, R9
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VFMADD231PS  32(R9), Y2, Y1
 	ADDQ         BX, R10
 	ADDQ         SI, R9
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VFMADD231PS  32(R9), Y2, Y1
 	ADDQ         BX, R10
 	ADDQ         SI, R9
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VFMADD231PS  32(R9), Y2, Y1
 	ADDQ         BX, R10
 	ADDQ         SI, R9
 	SUBQ         $0x04, R11
@@ -2342,11 +3249,9 @@ tail:
 	JZ   done
 
 single:
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VFMADD231PS  32(R9), Y2, Y1
 	ADDQ         BX, R10
 	ADDQ         SI, R9
 	DECQ         R11
@@ -2586,6 +3491,172 @@ done:
 	VZEROUPPER
 	RET
 
+// func gemmAVX2ReLUGradient4x16(a *float32, b *float32, c *float32, bias *float32, k int, blocks int, sm int, sk int, ldb int, ldc int)
+// Requires: AVX, FMA3
+TEXT ·gemmAVX2ReLUGradient4x16(SB), NOSPLIT, $0-80
+	MOVQ a+0(FP), AX
+	MOVQ c+16(FP), CX
+	MOVQ sm+48(FP), DX
+	MOVQ sk+56(FP), BX
+	MOVQ ldb+64(FP), SI
+	MOVQ ldc+72(FP), DI
+	MOVQ blocks+40(FP), R8
+
+block:
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	MOVQ   b+8(FP), R9
+	MOVQ   AX, R10
+	LEAQ   (R10)(DX*2), R11
+	ADDQ   DX, R11
+	MOVQ   k+32(FP), R12
+	SUBQ   $0x04, R12
+	JLT    tail
+
+unrolled:
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(DX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (R10)(DX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R11), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         BX, R10
+	ADDQ         BX, R11
+	ADDQ         SI, R9
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(DX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (R10)(DX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R11), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         BX, R10
+	ADDQ         BX, R11
+	ADDQ         SI, R9
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(DX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (R10)(DX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R11), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         BX, R10
+	ADDQ         BX, R11
+	ADDQ         SI, R9
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(DX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (R10)(DX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R11), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         BX, R10
+	ADDQ         BX, R11
+	ADDQ         SI, R9
+	SUBQ         $0x04, R12
+	JGE          unrolled
+
+tail:
+	ADDQ $0x04, R12
+	JZ   done
+
+single:
+	VMOVUPS      (R9), Y8
+	VMOVUPS      32(R9), Y9
+	VBROADCASTSS (R10), Y10
+	VFMADD231PS  Y8, Y10, Y0
+	VFMADD231PS  Y9, Y10, Y1
+	VBROADCASTSS (R10)(DX*1), Y11
+	VFMADD231PS  Y8, Y11, Y2
+	VFMADD231PS  Y9, Y11, Y3
+	VBROADCASTSS (R10)(DX*2), Y10
+	VFMADD231PS  Y8, Y10, Y4
+	VFMADD231PS  Y9, Y10, Y5
+	VBROADCASTSS (R11), Y11
+	VFMADD231PS  Y8, Y11, Y6
+	VFMADD231PS  Y9, Y11, Y7
+	ADDQ         BX, R10
+	ADDQ         BX, R11
+	ADDQ         SI, R9
+	DECQ         R12
+	JNZ          single
+
+done:
+	LEAQ    (CX)(DI*2), R9
+	ADDQ    DI, R9
+	VXORPS  Y8, Y8, Y8
+	VCMPPS  $0x01, (CX), Y8, Y9
+	VANDPS  Y9, Y0, Y0
+	VCMPPS  $0x01, 32(CX), Y8, Y9
+	VANDPS  Y9, Y1, Y1
+	VCMPPS  $0x01, (CX)(DI*1), Y8, Y9
+	VANDPS  Y9, Y2, Y2
+	VCMPPS  $0x01, 32(CX)(DI*1), Y8, Y9
+	VANDPS  Y9, Y3, Y3
+	VCMPPS  $0x01, (CX)(DI*2), Y8, Y9
+	VANDPS  Y9, Y4, Y4
+	VCMPPS  $0x01, 32(CX)(DI*2), Y8, Y9
+	VANDPS  Y9, Y5, Y5
+	VCMPPS  $0x01, (R9), Y8, Y9
+	VANDPS  Y9, Y6, Y6
+	VCMPPS  $0x01, 32(R9), Y8, Y9
+	VANDPS  Y9, Y7, Y7
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	VMOVUPS Y2, (CX)(DI*1)
+	VMOVUPS Y3, 32(CX)(DI*1)
+	VMOVUPS Y4, (CX)(DI*2)
+	VMOVUPS Y5, 32(CX)(DI*2)
+	VMOVUPS Y6, (R9)
+	VMOVUPS Y7, 32(R9)
+	ADDQ    DX, AX
+	ADDQ    DI, CX
+	ADDQ    DX, AX
+	ADDQ    DI, CX
+	ADDQ    DX, AX
+	ADDQ    DI, CX
+	ADDQ    DX, AX
+	ADDQ    DI, CX
+	DECQ    R8
+	JNZ     block
+	VZEROUPPER
+	RET
+
 // func gemmAVX2ReLUGradient2x16(a *float32, b *float32, c *float32, bias *float32, k int, blocks int, sm int, sk int, ldb int, ldc int)
 // Requires: AVX, FMA3
 TEXT ·gemmAVX2ReLUGradient2x16(SB), NOSPLIT, $0-80
@@ -2714,32 +3785,24 @@ block:
 	JLT    tail
 
 unrolled:
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VFMADD231PS  32(R9), Y2, Y1
 	ADDQ         BX, R10
 	ADDQ         SI, R9
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VFMADD231PS  32(R9), Y2, Y1
 	ADDQ         BX, R10
 	ADDQ         SI, R9
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VFMADD231PS  32(R9), Y2, Y1
 	ADDQ         BX, R10
 	ADDQ         SI, R9
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VFMADD231PS  32(R9), Y2, Y1
 	ADDQ         BX, R10
 	ADDQ         SI, R9
 	SUBQ         $0x04, R11
@@ -2750,11 +3813,9 @@ tail:
 	JZ   done
 
 single:
-	VMOVUPS      (R9), Y2
-	VMOVUPS      32(R9), Y3
-	VBROADCASTSS (R10), Y4
-	VFMADD231PS  Y2, Y4, Y0
-	VFMADD231PS  Y3, Y4, Y1
+	VBROADCASTSS (R10), Y2
+	VFMADD231PS  (R9), Y2, Y0
+	VFMADD231PS  32(R9), Y2, Y1
 	ADDQ         BX, R10
 	ADDQ         SI, R9
 	DECQ         R11
@@ -2768,6 +3829,115 @@ done:
 	VANDPS  Y3, Y1, Y1
 	VMOVUPS Y0, (CX)
 	VMOVUPS Y1, 32(CX)
+	ADDQ    DX, AX
+	ADDQ    DI, CX
+	DECQ    R8
+	JNZ     block
+	VZEROUPPER
+	RET
+
+// func gemmAVX2Accumulate1x64(a *float32, b *float32, c *float32, bias *float32, k int, blocks int, sm int, sk int, ldb int, ldc int)
+// Requires: AVX, FMA3
+TEXT ·gemmAVX2Accumulate1x64(SB), NOSPLIT, $0-80
+	MOVQ a+0(FP), AX
+	MOVQ c+16(FP), CX
+	MOVQ sm+48(FP), DX
+	MOVQ sk+56(FP), BX
+	MOVQ ldb+64(FP), SI
+	MOVQ ldc+72(FP), DI
+	MOVQ blocks+40(FP), R8
+
+block:
+	VMOVUPS (CX), Y0
+	VMOVUPS 32(CX), Y1
+	VMOVUPS 64(CX), Y2
+	VMOVUPS 96(CX), Y3
+	VMOVUPS 128(CX), Y4
+	VMOVUPS 160(CX), Y5
+	VMOVUPS 192(CX), Y6
+	VMOVUPS 224(CX), Y7
+	MOVQ    b+8(FP), R9
+	MOVQ    AX, R10
+	MOVQ    k+32(FP), R11
+	SUBQ    $0x04, R11
+	JLT     tail
+
+unrolled:
+	VBROADCASTSS (R10), Y8
+	VFMADD231PS  (R9), Y8, Y0
+	VFMADD231PS  32(R9), Y8, Y1
+	VFMADD231PS  64(R9), Y8, Y2
+	VFMADD231PS  96(R9), Y8, Y3
+	VFMADD231PS  128(R9), Y8, Y4
+	VFMADD231PS  160(R9), Y8, Y5
+	VFMADD231PS  192(R9), Y8, Y6
+	VFMADD231PS  224(R9), Y8, Y7
+	ADDQ         BX, R10
+	ADDQ         SI, R9
+	VBROADCASTSS (R10), Y8
+	VFMADD231PS  (R9), Y8, Y0
+	VFMADD231PS  32(R9), Y8, Y1
+	VFMADD231PS  64(R9), Y8, Y2
+	VFMADD231PS  96(R9), Y8, Y3
+	VFMADD231PS  128(R9), Y8, Y4
+	VFMADD231PS  160(R9), Y8, Y5
+	VFMADD231PS  192(R9), Y8, Y6
+	VFMADD231PS  224(R9), Y8, Y7
+	ADDQ         BX, R10
+	ADDQ         SI, R9
+	VBROADCASTSS (R10), Y8
+	VFMADD231PS  (R9), Y8, Y0
+	VFMADD231PS  32(R9), Y8, Y1
+	VFMADD231PS  64(R9), Y8, Y2
+	VFMADD231PS  96(R9), Y8, Y3
+	VFMADD231PS  128(R9), Y8, Y4
+	VFMADD231PS  160(R9), Y8, Y5
+	VFMADD231PS  192(R9), Y8, Y6
+	VFMADD231PS  224(R9), Y8, Y7
+	ADDQ         BX, R10
+	ADDQ         SI, R9
+	VBROADCASTSS (R10), Y8
+	VFMADD231PS  (R9), Y8, Y0
+	VFMADD231PS  32(R9), Y8, Y1
+	VFMADD231PS  64(R9), Y8, Y2
+	VFMADD231PS  96(R9), Y8, Y3
+	VFMADD231PS  128(R9), Y8, Y4
+	VFMADD231PS  160(R9), Y8, Y5
+	VFMADD231PS  192(R9), Y8, Y6
+	VFMADD231PS  224(R9), Y8, Y7
+	ADDQ         BX, R10
+	ADDQ         SI, R9
+	SUBQ         $0x04, R11
+	JGE          unrolled
+
+tail:
+	ADDQ $0x04, R11
+	JZ   done
+
+single:
+	VBROADCASTSS (R10), Y8
+	VFMADD231PS  (R9), Y8, Y0
+	VFMADD231PS  32(R9), Y8, Y1
+	VFMADD231PS  64(R9), Y8, Y2
+	VFMADD231PS  96(R9), Y8, Y3
+	VFMADD231PS  128(R9), Y8, Y4
+	VFMADD231PS  160(R9), Y8, Y5
+	VFMADD231PS  192(R9), Y8, Y6
+	VFMADD231PS  224(R9), Y8, Y7
+	ADDQ         BX, R10
+	ADDQ         SI, R9
+	DECQ         R11
+	JNZ          single
+
+done:
+	VMOVUPS Y0, (CX)
+	VMOVUPS Y1, 32(CX)
+	VMOVUPS Y2, 64(CX)
+	VMOVUPS Y3, 96(CX)
+	VMOVUPS Y4, 128(CX)
+	VMOVUPS Y5, 160(CX)
+	VMOVUPS Y6, 192(CX)
+	VMOVUPS Y7, 224(CX)
 	ADDQ    DX, AX
 	ADDQ    DI, CX
 	DECQ    R8

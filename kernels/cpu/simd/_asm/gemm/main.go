@@ -27,6 +27,9 @@ func main() {
 			}
 		}
 	}
+	if i.lanes == 8 {
+		i.gemm("Accumulate", 1, 8) // sums over rows: two vectors alone would wait for each other
+	}
 	i.head()
 	i.transpose()
 	i.peak()
@@ -55,8 +58,9 @@ func newISA(name string) *isa {
 	} else {
 		i.lanes = 8
 		i.vec = []VecPhysical{Y0, Y1, Y2, Y3, Y4, Y5, Y6, Y7, Y8, Y9, Y10, Y11, Y12, Y13, Y14, Y15}
-		// 6 x 16 fills 12 of the 16 registers.
-		i.rows, i.columns = []int{6, 2, 1}, []int{2}
+		// 6 x 16 fills 12 of the 16 registers; 4 x 16 is the least that still hides
+		// the latency, and 64 is ten of the one and one of the other.
+		i.rows, i.columns = []int{6, 4, 2, 1}, []int{2}
 	}
 	return i
 }
@@ -208,17 +212,7 @@ func (k *block) loop() {
 	}
 	n := Load(Param("k"), GP64())
 	step := func() {
-		bv := k.spare[:k.columns]
-		for j, v := range bv {
-			VMOVUPS(Mem{Base: b, Disp: j * k.bytes()}, v)
-		}
-		for r := range k.acc {
-			av := k.spare[k.columns+r%2]
-			VBROADCASTSS(rows.at(r, 0), av)
-			for j, v := range bv {
-				VFMADD231PS(v, av, k.acc[r][j])
-			}
-		}
+		k.products(rows, b)
 		ADDQ(k.sk, a)
 		if rows.third != nil {
 			ADDQ(k.sk, rows.third)
@@ -243,27 +237,38 @@ func (k *block) loop() {
 	Label("done")
 }
 
+// products adds one k's products: B's vectors are loaded once for all rows, and
+// each row's A is broadcast to a register, because multiply-adds with an embedded
+// broadcast are bound by loads.
+func (k *block) products(rows rowAddress, b Register) {
+	at := func(j int) Mem { return Mem{Base: b, Disp: j * k.bytes()} }
+	if k.rows == 1 {
+		av := k.spare[0]
+		VBROADCASTSS(rows.at(0, 0), av)
+		for j, v := range k.acc[0] {
+			VFMADD231PS(at(j), av, v)
+		}
+		return
+	}
+	bv := k.spare[:k.columns]
+	for j, v := range bv {
+		VMOVUPS(at(j), v)
+	}
+	for r := range k.acc {
+		av := k.spare[k.columns+r%2]
+		VBROADCASTSS(rows.at(r, 0), av)
+		for j, v := range bv {
+			VFMADD231PS(v, av, k.acc[r][j])
+		}
+	}
+}
+
 func (k *block) finish(epilogue string) {
 	c := k.rowsOf(k.c, k.ldc)
 	at := func(r, j int) Mem { return c.at(r, j*k.bytes()) }
 	switch epilogue {
 	case "BiasTanh":
-		var vectors []VecPhysical
-		var places []Mem
-		for r := range k.acc {
-			for j, v := range k.acc[r] {
-				vectors, places = append(vectors, v), append(places, at(r, j))
-			}
-		}
-		group := k.tanh.group
-		for len(vectors) > 0 {
-			n := min(group, len(vectors))
-			k.tanh.apply(vectors[:n])
-			for q := range n {
-				VMOVUPS(vectors[q], places[q])
-			}
-			vectors, places = vectors[n:], places[n:]
-		}
+		k.finishTanh(at)
 		return
 	case "BiasReLU":
 		k.zero(k.spare[0])
@@ -290,6 +295,40 @@ func (k *block) finish(epilogue string) {
 		for j, v := range k.acc[r] {
 			VMOVUPS(v, at(r, j))
 		}
+	}
+}
+
+// finishTanh stores the tanh of the accumulators. AVX2 has too few registers to
+// work on several at once beside them: it stores the sums, and with all registers
+// free takes them up again.
+func (k *block) finishTanh(at func(r, j int) Mem) {
+	var vectors []VecPhysical
+	var places []Mem
+	for r := range k.acc {
+		for j, v := range k.acc[r] {
+			vectors, places = append(vectors, v), append(places, at(r, j))
+		}
+	}
+	if k.lanes == 8 {
+		for q, v := range vectors {
+			VMOVUPS(v, places[q])
+		}
+		k.tanh.loadAVX2()
+	}
+	for len(places) > 0 {
+		n := min(k.tanh.group, len(places))
+		group := vectors[:n]
+		if k.lanes == 8 {
+			group = k.vec[:n]
+			for q, v := range group {
+				VMOVUPS(places[q], v)
+			}
+		}
+		k.tanh.apply(group)
+		for q, v := range group {
+			VMOVUPS(v, places[q])
+		}
+		vectors, places = vectors[n:], places[n:]
 	}
 }
 

@@ -22,17 +22,17 @@ type tanhState struct {
 	*isa
 	group                   int // vectors worked on at once
 	temps                   []VecPhysical
-	magic, c1, c2, one, two VecPhysical // AVX-512 keeps constants in registers
+	magic, c1, c2, one, two VecPhysical // constants that stay in registers
 	low, high               VecPhysical // and the table
+	shift                   VecPhysical // AVX2: shared by the group, renamed by the processor
 }
 
 func (i *isa) newTanh(spare []VecPhysical) *tanhState {
 	t := &tanhState{isa: i}
 	if i.lanes == 8 {
-		t.group, t.temps = 1, spare
-		if len(spare) >= 8 {
-			t.group = 2
-		}
+		t.group = 4
+		t.temps = i.vec[4:12]
+		t.shift, t.magic, t.one, t.two = i.vec[12], i.vec[13], i.vec[14], i.vec[15]
 		return t
 	}
 	n := len(spare)
@@ -78,9 +78,15 @@ func (t *tanhState) apply(vectors []VecPhysical) {
 	each(func(x, n, p VecPhysical) { VSUBPS(n, t.one, x) })
 }
 
+// loadAVX2 loads the constants that AVX2 keeps in registers.
+func (t *tanhState) loadAVX2() {
+	VMOVUPS(t.constant("magic8", 1572864), t.magic)
+	VMOVUPS(t.constant("one", 1), t.one)
+	VMOVUPS(t.constant("two", 2), t.two)
+}
+
 func (t *tanhState) applyAVX2(vectors []VecPhysical) {
 	limit, low := t.constant("limit", 32), t.constant("low", -32)
-	magic, one, two := t.constant("magic8", 1572864), t.constant("one", 1), t.constant("two", 2)
 	c1, c2, c3 := t.constant("c1", 0.69314718), t.constant("c2", 0.24022651), t.constant("c3", 0.05550411)
 	table := make([]uint32, 8)
 	for e := range table {
@@ -88,24 +94,23 @@ func (t *tanhState) applyAVX2(vectors []VecPhysical) {
 		table[e] = math.Float32bits(float32(math.Exp2(float64(e)/8))) - uint32(e)<<20
 	}
 	bits := t.words("exp2", table)
-	each := func(f func(x, n, p, s VecPhysical)) {
+	each := func(f func(x, n, p VecPhysical)) {
 		for q, x := range vectors {
-			f(x, t.temps[3*q], t.temps[3*q+1], t.temps[3*q+2])
+			f(x, t.temps[2*q], t.temps[2*q+1])
 		}
 	}
-	each(func(x, n, p, s VecPhysical) { VMOVUPS(limit, n); VMINPS(x, n, x) }) // NaN in x stays
-	each(func(x, n, p, s VecPhysical) { VMOVUPS(low, n); VMAXPS(x, n, x) })
-	each(func(x, n, p, s VecPhysical) { VADDPS(magic, x, n) })
-	each(func(x, n, p, s VecPhysical) { VPERMPS(bits, n, p) })
-	each(func(x, n, p, s VecPhysical) { VPSLLD(U8(20), n, s) })
-	each(func(x, n, p, s VecPhysical) { VPADDD(s, p, p) })
-	each(func(x, n, p, s VecPhysical) { VSUBPS(magic, n, n) })
-	each(func(x, n, p, s VecPhysical) { VSUBPS(n, x, x) })
-	each(func(x, n, p, s VecPhysical) { VMOVUPS(c3, n) })
-	for _, c := range []Mem{c2, c1, one} {
-		each(func(x, n, p, s VecPhysical) { VFMADD213PS(c, x, n) })
-	}
-	each(func(x, n, p, s VecPhysical) { VFMADD213PS(one, p, n) })
-	each(func(x, n, p, s VecPhysical) { VMOVUPS(two, s); VDIVPS(n, s, n) })
-	each(func(x, n, p, s VecPhysical) { VMOVUPS(one, s); VSUBPS(n, s, x) })
+	each(func(x, n, p VecPhysical) { VMOVUPS(limit, n); VMINPS(x, n, x) }) // NaN in x stays
+	each(func(x, n, p VecPhysical) { VMOVUPS(low, n); VMAXPS(x, n, x) })
+	each(func(x, n, p VecPhysical) { VADDPS(t.magic, x, n) })
+	each(func(x, n, p VecPhysical) { VPERMPS(bits, n, p) })
+	each(func(x, n, p VecPhysical) { VPSLLD(U8(20), n, t.shift); VPADDD(t.shift, p, p) })
+	each(func(x, n, p VecPhysical) { VSUBPS(t.magic, n, n) })
+	each(func(x, n, p VecPhysical) { VSUBPS(n, x, x) })
+	each(func(x, n, p VecPhysical) { VMOVUPS(c3, n) })
+	each(func(x, n, p VecPhysical) { VFMADD213PS(c2, x, n) })
+	each(func(x, n, p VecPhysical) { VFMADD213PS(c1, x, n) })
+	each(func(x, n, p VecPhysical) { VFMADD213PS(t.one, x, n) })
+	each(func(x, n, p VecPhysical) { VFMADD213PS(t.one, p, n) })
+	each(func(x, n, p VecPhysical) { VDIVPS(n, t.two, n) })
+	each(func(x, n, p VecPhysical) { VSUBPS(n, t.one, x) })
 }
