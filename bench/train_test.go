@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -28,8 +29,8 @@ func BenchmarkTrain(b *testing.B) {
 	b.Run("wide/population=4", func(b *testing.B) { train(b, Wide(4)) })
 }
 
-// train reports env-steps/s, the share of the multiply-add peak measured between
-// the iterations, and the share of each phase.
+// train reports env-steps/s, the share of the multiply-add peak measured in the
+// same seconds, and the share of each phase.
 func train(b *testing.B, c *kernels.Config) {
 	path, err := simd.Select(os.Getenv(cpu.PathVariable))
 	require.NoError(b, err)
@@ -41,29 +42,57 @@ func train(b *testing.B, c *kernels.Config) {
 
 	before := e.Profile()
 	b.ReportAllocs()
-	var peak float64
-	samples, last := 0, time.Time{}
+	m := meter{path: path, flop: FLOP(c), stepsPerIteration: float64(c.Population * c.Rows())}
 	for b.Loop() {
-		// The clock of a shared machine drifts: the yardstick is taken again and
-		// again, in the same seconds as the work.
-		if time.Since(last) > 250*time.Millisecond {
+		if m.due() {
 			b.StopTimer()
-			peak += peakFLOPS(path)
-			samples++
+			m.measure()
 			b.StartTimer()
-			last = time.Now()
 		}
 		if err := e.Iterate(stats); err != nil {
 			b.Fatal(err)
 		}
+		m.iterations++
 	}
-	steps := float64(c.Population*c.Rows()) * float64(b.N)
-	rate := steps / b.Elapsed().Seconds()
-	peak /= float64(samples)
+	b.StopTimer()
+	m.measure()
+	rate := m.stepsPerIteration * float64(b.N) / b.Elapsed().Seconds()
 	b.ReportMetric(rate, "env-steps/s")
-	b.ReportMetric(rate*FLOP(c)/1e9, "GFLOPS")
-	b.ReportMetric(100*rate*FLOP(c)/peak, "%peak")
+	b.ReportMetric(rate*m.flop/1e9, "GFLOPS")
+	b.ReportMetric(100*median(m.shares), "%peak")
 	b.Log(phases(before, e.Profile()))
+}
+
+// meter takes the share of the multiply-add peak in windows of a quarter of a
+// second, each against the peak measured right before and after it. The speed of
+// a shared machine changes from second to second; the median over the windows
+// stays.
+type meter struct {
+	path                    *simd.Path
+	flop, stepsPerIteration float64
+
+	iterations int // of this window
+	began      time.Time
+	peak       float64 // at its beginning
+	shares     []float64
+}
+
+func (m *meter) due() bool { return m.peak == 0 || time.Since(m.began) > 250*time.Millisecond }
+
+// measure ends a window, if one was begun, and begins the next.
+func (m *meter) measure() {
+	elapsed := time.Since(m.began).Seconds()
+	peak := peakFLOPS(m.path)
+	if m.iterations > 0 {
+		flops := m.flop * m.stepsPerIteration * float64(m.iterations) / elapsed
+		m.shares = append(m.shares, 2*flops/(m.peak+peak))
+	}
+	m.peak, m.iterations, m.began = peak, 0, time.Now()
+}
+
+func median(x []float64) float64 {
+	slices.Sort(x)
+	return (x[(len(x)-1)/2] + x[len(x)/2]) / 2
 }
 
 // peakFLOPS runs independent multiply-adds on all threads for about 20 ms.
