@@ -82,7 +82,7 @@ func (w *worker) help(owner *worker) (helped bool) {
 // spinning would only keep it from getting one.
 func relax(spins int) {
 	switch {
-	case spins > 2000:
+	case spins > 20000:
 		time.Sleep(20 * time.Microsecond)
 	case spins > 100:
 		runtime.Gosched()
