@@ -2,35 +2,63 @@ package simd
 
 import "math"
 
-// gemmGeneric is Gemm a row at a time, in blocks of columns whose sums stay in
-// the first-level cache; each sum still runs over k in order.
+// gemmGeneric is Gemm in blocks of 2 rows x 4 columns, whose sums a compiler
+// keeps in registers; each sum runs over k in order whatever the block.
 func gemmGeneric(g *Gemm) {
 	g.check()
-	var sums [64]float32
-	for m := range g.M {
-		for n := 0; n < g.N; n += len(sums) {
-			c := g.C[m*g.Ldc+n : m*g.Ldc+min(n+len(sums), g.N)]
-			sum := sums[:len(c)]
-			switch g.Epilogue {
-			case Accumulate:
-				copy(sum, c)
-			case BiasLinear, BiasTanh, BiasReLU:
-				copy(sum, g.Bias[n:])
-			default:
-				clear(sum)
-			}
-			for k := range g.K {
-				a := g.A[m*g.StrideM+k*g.StrideK]
-				b := g.B[k*g.Ldb+n:][:len(sum)]
-				for j := range sum {
-					sum[j] += a * b[j]
-				}
-			}
-			for j := range c {
-				c[j] = g.Epilogue.store(sum[j], c[j])
-			}
+	m := 0
+	for ; m+2 <= g.M; m += 2 {
+		for n := 0; n < g.N; n += 4 {
+			g.block2x4(m, n)
 		}
 	}
+	if m < g.M {
+		for n := range g.N {
+			sum := g.start(m, n)
+			for k := range g.K {
+				sum += g.A[m*g.StrideM+k*g.StrideK] * g.B[k*g.Ldb+n]
+			}
+			c := &g.C[m*g.Ldc+n]
+			*c = g.Epilogue.store(sum, *c)
+		}
+	}
+}
+
+// block2x4 computes rows m, m+1 and columns n to n+3.
+func (g *Gemm) block2x4(m, n int) {
+	s00, s01, s02, s03 := g.start(m, n), g.start(m, n+1), g.start(m, n+2), g.start(m, n+3)
+	s10, s11, s12, s13 := g.start(m+1, n), g.start(m+1, n+1), g.start(m+1, n+2), g.start(m+1, n+3)
+	at0, at1, bt := m*g.StrideM, (m+1)*g.StrideM, n
+	a, b := g.A, g.B
+	for range g.K {
+		a0, a1 := a[at0], a[at1]
+		v := (*[4]float32)(b[bt:])
+		s00 += a0 * v[0]
+		s01 += a0 * v[1]
+		s02 += a0 * v[2]
+		s03 += a0 * v[3]
+		s10 += a1 * v[0]
+		s11 += a1 * v[1]
+		s12 += a1 * v[2]
+		s13 += a1 * v[3]
+		at0, at1, bt = at0+g.StrideK, at1+g.StrideK, bt+g.Ldb
+	}
+	e := g.Epilogue
+	c := (*[4]float32)(g.C[m*g.Ldc+n:])
+	c[0], c[1], c[2], c[3] = e.store(s00, c[0]), e.store(s01, c[1]), e.store(s02, c[2]), e.store(s03, c[3])
+	c = (*[4]float32)(g.C[(m+1)*g.Ldc+n:])
+	c[0], c[1], c[2], c[3] = e.store(s10, c[0]), e.store(s11, c[1]), e.store(s12, c[2]), e.store(s13, c[3])
+}
+
+// start is what the sum of C(m, n) starts from.
+func (g *Gemm) start(m, n int) float32 {
+	switch g.Epilogue {
+	case Accumulate:
+		return g.C[m*g.Ldc+n]
+	case BiasLinear, BiasTanh, BiasReLU:
+		return g.Bias[n]
+	}
+	return 0
 }
 
 // store is what the epilogue stores over old for an accumulator.
