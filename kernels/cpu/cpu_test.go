@@ -14,6 +14,7 @@ import (
 	"brood/kernels/conformance"
 	"brood/kernels/cpu"
 	"brood/kernels/cpu/simd"
+	"brood/kernels/plain"
 	"brood/tensor"
 )
 
@@ -117,6 +118,47 @@ func TestGoldenEnvironmentSteps(t *testing.T) {
 					golden.CheckEnvStep(t, file, step, func(b *env.Batch, obs []float32, ld int) { v.Observe(b, obs, ld) })
 				})
 			}
+		}
+	}
+}
+
+// A minibatch of several chunks, the last one short and its last tile odd, gives
+// the gradient that the plain engine gives.
+func TestSeveralChunksAgainstPlain(t *testing.T) {
+	c := cartpole(t, 2)
+	c.Environments, c.Steps, c.Epochs, c.Minibatches = 47, 33, 1, 1
+	for i, p := range simd.Paths() {
+		oracle, err := plain.New(c)
+		require.NoError(t, err)
+		e, err := withPath(p, 1+i)(c) // the same weights, from the same seed
+		require.NoError(t, err)
+		defer e.Close()
+		require.NoError(t, oracle.Collect())
+		for m := range c.Population {
+			var r kernels.Rollout
+			require.NoError(t, oracle.ReadRollout(m, &r))
+			// Another behaviour policy, so that ratios are exp(0.1 k): not 1, and not
+			// at the clip range, where rounding would decide.
+			for j := range r.LogProbs {
+				r.LogProbs[j] += 0.1 * float32(j%5-2)
+			}
+			require.NoError(t, e.WriteRollout(m, &r))
+			require.NoError(t, oracle.WriteRollout(m, &r))
+		}
+		for _, x := range []kernels.Engine{oracle, e} {
+			require.NoError(t, x.Advantages())
+			require.NoError(t, x.Update())
+		}
+		for m := range c.Population {
+			n := len(tensor.NewMember(e.Layout()).Floats(kernels.SectionPolicy))
+			want, got := make([]float32, n), make([]float32, n)
+			require.NoError(t, oracle.Gradient(m, want))
+			require.NoError(t, e.Gradient(m, got))
+			require.InDeltaSlice(t, want, got, 5e-6, p.Name)
+			a, b := oracle.MinibatchStats(m)[0], e.MinibatchStats(m)[0]
+			require.InDeltaSlice(t, []float32{a.PolicyLoss, a.ValueLoss, a.Entropy, a.KL, a.ClipFraction},
+				[]float32{b.PolicyLoss, b.ValueLoss, b.Entropy, b.KL, b.ClipFraction}, 1e-5, p.Name)
+			require.Greater(t, oracle.MinibatchStats(m)[0].GradNorm, float32(0.1), "the gradient is too small to compare")
 		}
 	}
 }
