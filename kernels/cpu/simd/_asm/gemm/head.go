@@ -140,20 +140,25 @@ func (i *isa) transposeRows8(dst, src, lddst, ldsrc Register) {
 		ADDQ(ldsrc, row4)
 	}
 	for half := 0; half < 8; half += 4 {
-		a, b, c, d := v[half], v[half+1], v[half+2], v[half+3]
-		VUNPCKLPS(b, a, v[8])
-		VUNPCKHPS(b, a, v[9])
-		VUNPCKLPS(d, c, v[10])
-		VUNPCKHPS(d, c, v[11])
-		VSHUFPS(U8(0x44), v[10], v[8], a)
-		VSHUFPS(U8(0xEE), v[10], v[8], b)
-		VSHUFPS(U8(0x44), v[11], v[9], c)
-		VSHUFPS(U8(0xEE), v[11], v[9], d)
-		for _, x := range []VecPhysical{a, b, c, d} {
-			VMULPS(v[15], x, x)
-			VMOVUPS(x, Mem{Base: dst})
-			ADDQ(lddst, dst)
-		}
+		transpose4x4(v[half:half+4], v[8:12], v[15], dst, lddst)
+	}
+}
+
+// transpose4x4 transposes 4x4 blocks within each 128-bit part of four vectors,
+// scales and stores them to consecutive rows of dst, which it moves on.
+func transpose4x4(v, t []VecPhysical, scale VecPhysical, dst, lddst Register) {
+	VUNPCKLPS(v[1], v[0], t[0])
+	VUNPCKHPS(v[1], v[0], t[1])
+	VUNPCKLPS(v[3], v[2], t[2])
+	VUNPCKHPS(v[3], v[2], t[3])
+	VSHUFPS(U8(0x44), t[2], t[0], v[0])
+	VSHUFPS(U8(0xEE), t[2], t[0], v[1])
+	VSHUFPS(U8(0x44), t[3], t[1], v[2])
+	VSHUFPS(U8(0xEE), t[3], t[1], v[3])
+	for _, x := range v {
+		VMULPS(scale, x, x)
+		VMOVUPS(x, Mem{Base: dst})
+		ADDQ(lddst, dst)
 	}
 }
 
@@ -182,19 +187,6 @@ func (i *isa) transposeRows16(dst, src, lddst, ldsrc Register) {
 		}
 	}
 	for c := 0; c < 16; c += 4 {
-		a, b, e, d := v[c], v[c+1], v[c+2], v[c+3]
-		VUNPCKLPS(b, a, t[0])
-		VUNPCKHPS(b, a, t[1])
-		VUNPCKLPS(d, e, t[2])
-		VUNPCKHPS(d, e, t[3])
-		VSHUFPS(U8(0x44), t[2], t[0], a)
-		VSHUFPS(U8(0xEE), t[2], t[0], b)
-		VSHUFPS(U8(0x44), t[3], t[1], e)
-		VSHUFPS(U8(0xEE), t[3], t[1], d)
-		for _, x := range []VecPhysical{a, b, e, d} {
-			VMULPS(t[15], x, x)
-			VMOVUPS(x, Mem{Base: dst})
-			ADDQ(lddst, dst)
-		}
+		transpose4x4(v[c:c+4], t[:4], t[15], dst, lddst)
 	}
 }
