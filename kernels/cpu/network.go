@@ -9,8 +9,9 @@ import (
 
 // tileRows is the number of rows that go through a network together: forward,
 // loss and backward of a tile touch only what fits the first two cache levels.
-// Sizes from 64 to 128 are within 2 % of each other.
-const tileRows = 64
+// Against 64 rows, 128 gain 4 % on AVX2, whose blocks of 6 rows leave less over,
+// and 1 to 2 % on AVX-512; 256 gain no more.
+const tileRows = 128
 
 // wideHead is the number of outputs from which a last layer is computed as a
 // matrix product; below, padding to a vector's width would cost more than dot
