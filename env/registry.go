@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+
+	"brood/internal/nearest"
 )
 
 // ErrUnknown is wrapped by the error of [Make] for an ID nobody registered.
@@ -98,36 +100,9 @@ func IDs() []string {
 // suggestion names the ID nearest to a mistyped one, or nothing where none is
 // near: more than half of it would have to change.
 func suggestion(id string, ids []string) string {
-	nearest, least := "", len(id)/2+1
-	for _, candidate := range ids {
-		if d := editDistance(strings.ToLower(id), strings.ToLower(candidate)); d < least {
-			nearest, least = candidate, d
-		}
-	}
-	if nearest == "" {
+	near := nearest.Word(id, ids)
+	if near == "" {
 		return ""
 	}
-	return fmt.Sprintf(" (did you mean %q?)", nearest)
-}
-
-// editDistance is the number of bytes to insert, delete or replace to turn a
-// into b (Levenshtein 1966), by dynamic programming over one row.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			replace := diagonal
-			if a[i] != b[j] {
-				replace++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(replace, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	return fmt.Sprintf(" (did you mean %q?)", near)
 }

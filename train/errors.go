@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"brood/internal/nearest"
 )
 
 // Errors of this package, for errors.Is.
@@ -66,37 +68,9 @@ func configError(mistakes []error) error {
 
 // suggestion names the nearest valid word, and all of them where none is near.
 func suggestion(got string, valid []string) string {
-	best, distance := "", 1+len(got)/2
-	for _, v := range valid {
-		if d := editDistance(got, v); d < distance {
-			best, distance = v, d
-		}
-	}
-	if best != "" {
+	if best := nearest.Word(got, valid); best != "" {
 		return fmt.Sprintf("did you mean %s?", best)
 	}
 	sorted := slices.Sorted(slices.Values(valid))
 	return "valid here: " + strings.Join(sorted, ", ")
-}
-
-// editDistance is Levenshtein's.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			above := row[j+1]
-			row[j+1] = min(above+1, row[j]+1, diagonal+cost)
-			diagonal = above
-		}
-	}
-	return row[len(b)]
 }

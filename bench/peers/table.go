@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"brood/bench"
 )
 
 // machine is what the figures were measured on.
@@ -21,21 +23,7 @@ type machine struct {
 }
 
 func describeMachine() machine {
-	return machine{processor: processor(), cores: runtime.NumCPU(), system: runtime.GOOS + "/" + runtime.GOARCH}
-}
-
-// processor is the processor's name as Linux tells it, else the architecture.
-func processor() string {
-	info, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return runtime.GOARCH
-	}
-	for line := range strings.Lines(string(info)) {
-		if key, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(key) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return runtime.GOARCH
+	return machine{processor: bench.Processor(), cores: runtime.NumCPU(), system: runtime.GOOS + "/" + runtime.GOARCH}
 }
 
 func loadAverage() string {

@@ -20,6 +20,7 @@ import (
 	"strings"
 	"time"
 
+	"brood/bench"
 	"brood/train"
 )
 
@@ -70,7 +71,7 @@ func run(brood string, seeds int, only, out string) error {
 			table.WriteString(row + "\n")
 		}
 	}
-	page := fmt.Sprintf(header, "make build && go run ./bench/scores --seeds "+strconv.Itoa(seeds), processor(), runtime.NumCPU(),
+	page := fmt.Sprintf(header, "make build && go run ./bench/scores --seeds "+strconv.Itoa(seeds), bench.Processor(), runtime.NumCPU(),
 		time.Now().Format(time.DateOnly), table.String())
 	fmt.Print(page)
 	if out == "" {
@@ -144,18 +145,4 @@ func call(into any, name string, args ...string) error {
 		return readErr
 	}
 	return json.Unmarshal(data, into)
-}
-
-// processor is the processor's name as the operating system gives it.
-func processor() string {
-	data, err := os.ReadFile("/proc/cpuinfo")
-	if err != nil {
-		return runtime.GOARCH
-	}
-	for line := range strings.Lines(string(data)) {
-		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
-			return strings.TrimSpace(value)
-		}
-	}
-	return runtime.GOARCH
 }

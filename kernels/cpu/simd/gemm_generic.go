@@ -112,13 +112,13 @@ func (g *Gemm) check() {
 	if g.M == 0 || g.N == 0 {
 		return
 	}
-	need(g.C, (g.M-1)*g.Ldc+g.N, "Gemm.C")
+	needs("Gemm", "C", len(g.C), (g.M-1)*g.Ldc+g.N)
 	if g.K > 0 {
-		need(g.A, (g.M-1)*g.StrideM+(g.K-1)*g.StrideK+1, "Gemm.A")
-		need(g.B, (g.K-1)*g.Ldb+g.N, "Gemm.B")
+		needs("Gemm", "A", len(g.A), (g.M-1)*g.StrideM+(g.K-1)*g.StrideK+1)
+		needs("Gemm", "B", len(g.B), (g.K-1)*g.Ldb+g.N)
 	}
 	if g.Epilogue == BiasLinear || g.Epilogue == BiasTanh || g.Epilogue == BiasReLU {
-		need(g.Bias, g.N, "Gemm.Bias")
+		needs("Gemm", "Bias", len(g.Bias), g.N)
 	}
 }
 
@@ -129,14 +129,8 @@ func (h *Head) check() {
 	if h.M == 0 || h.A == 0 {
 		return
 	}
-	need(h.H, (h.M-1)*h.LdH+h.K, "Head.H")
-	need(h.W, (h.A-1)*h.LdW+h.K, "Head.W")
-	need(h.Bias, h.A, "Head.Bias")
-	need(h.Out, (h.A-1)*h.LdOut+h.M, "Head.Out")
-}
-
-func need(s []float32, n int, what string) {
-	if len(s) < n {
-		panic("simd: " + what + " is too short")
-	}
+	needs("Head", "H", len(h.H), (h.M-1)*h.LdH+h.K)
+	needs("Head", "W", len(h.W), (h.A-1)*h.LdW+h.K)
+	needs("Head", "Bias", len(h.Bias), h.A)
+	needs("Head", "Out", len(h.Out), (h.A-1)*h.LdOut+h.M)
 }
