@@ -153,6 +153,30 @@ type Stats struct {
 	// their true returns and their mean length; NaN where there were none.
 	Episodes                                     int
 	ReturnMean, ReturnMin, ReturnMax, LengthMean float64
+	// Score and ScoreEpisodes are what Engine.Score gives after the iteration.
+	Score         float64
+	ScoreEpisodes int
+}
+
+// Pipelined is implemented by engines whose device works on while the host does
+// not wait: Iterate is Begin and Wait.
+type Pipelined interface {
+	// Begin queues an iteration. At most two may be begun and not waited for. All
+	// other methods see the state after the iterations begun.
+	Begin() error
+	// Wait waits for the oldest iteration that was begun and overwrites stats, P
+	// elements.
+	Wait(stats []Stats) error
+}
+
+// Snapshotter is implemented by engines that can give the states of all members
+// while they train on.
+type Snapshotter interface {
+	// BeginSnapshot keeps the states as they are after the iterations begun so
+	// far. The function it returns waits for them to arrive in host memory; it may
+	// be called from another goroutine, and what it gives is valid until the next
+	// BeginSnapshot.
+	BeginSnapshot() (states func() ([]tensor.Member, error), err error)
 }
 
 // Phase is a part of an iteration, for profiles.

@@ -1,6 +1,11 @@
 package kernels
 
-import "brood/tensor"
+import (
+	"maps"
+	"slices"
+
+	"brood/tensor"
+)
 
 // Strategy names what an exploit does to the optimizer's state.
 type Strategy string
@@ -26,3 +31,6 @@ func (s Strategy) Effects() (tensor.Effects, bool) {
 	e, ok := strategies[s]
 	return e, ok
 }
+
+// Strategies lists the strategies in alphabetical order.
+func Strategies() []Strategy { return slices.Sorted(maps.Keys(strategies)) }

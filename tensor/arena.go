@@ -63,6 +63,16 @@ func NewMember(l *Layout) Member {
 	return Member{layout: l, data: AlignedBytes(l.stride)}
 }
 
+// MemberOver views memory that is not Go's, such as a GPU's pinned host memory,
+// as a member's state. It must have the layout's size and be aligned to
+// Alignment.
+func MemberOver(l *Layout, data []byte) Member {
+	if len(data) != l.stride || uintptr(unsafe.Pointer(unsafe.SliceData(data)))%Alignment != 0 {
+		panic(fmt.Sprintf("tensor: a member over %d bytes at %p; the layout needs %d, aligned to %d", len(data), unsafe.SliceData(data), l.stride, Alignment))
+	}
+	return Member{layout: l, data: data}
+}
+
 // Layout returns the layout the member follows.
 func (m Member) Layout() *Layout { return m.layout }
 

@@ -6,11 +6,19 @@ import (
 	"brood/kernels"
 )
 
+// Summarize is [Summarize] with what the member's state says after the iteration.
+func (s *State) Summarize(steps []kernels.MinibatchStats, f *Finished, lr, explained float32) kernels.Stats {
+	st := Summarize(steps, f, lr, *s.KLBeta, explained)
+	st.Score, st.ScoreEpisodes = s.Score()
+	return st
+}
+
 // Summarize averages the applied minibatches of an iteration and adds the
 // finished episodes. lr is the learning rate used, explained what
-// [ExplainedVariance] returned. With no applied minibatch the averages are 0.
-func (s *State) Summarize(steps []kernels.MinibatchStats, f *Finished, lr, explained float32) kernels.Stats {
-	st := kernels.Stats{LearningRate: lr, KLBeta: *s.KLBeta, ExplainedVariance: explained}
+// [ExplainedVariance] returned. With no applied minibatch the averages are 0. The
+// score is not set.
+func Summarize(steps []kernels.MinibatchStats, f *Finished, lr, klBeta, explained float32) kernels.Stats {
+	st := kernels.Stats{LearningRate: lr, KLBeta: klBeta, ExplainedVariance: explained}
 	var sum [7]float64
 	for i := range steps {
 		m := &steps[i]

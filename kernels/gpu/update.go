@@ -1,0 +1,104 @@
+//go:build cuda
+
+package gpu
+
+import (
+	"brood/cuda"
+	"brood/kernels/cu"
+)
+
+// permute queues the drawing of the order of rows on the main stream.
+func (s *shard) permute() error { return s.permuteOn(s.main) }
+
+func (s *shard) permuteOn(stream *cuda.Stream) error {
+	if s.fixedOrder {
+		return nil
+	}
+	return s.k.Permute(stream, s.params())
+}
+
+// advantages queues GAE.
+func (s *shard) advantages() error {
+	if err := s.k.Bootstrap(s.main, s.params()); err != nil {
+		return err
+	}
+	return s.k.GAE(s.main, s.params())
+}
+
+// update queues all epochs. Which minibatches are applied is decided on the
+// device: the kernels of those after a stop return at once.
+func (s *shard) update() error {
+	p := s.params()
+	if err := s.k.BeginUpdate(s.main, p); err != nil {
+		return err
+	}
+	if err := s.k.AdvantageScale(s.main, p); err != nil {
+		return err
+	}
+	for step := range int(p.Epochs * p.MinibatchCount) {
+		if err := s.gradient(step); err != nil {
+			return err
+		}
+		if err := s.k.ReduceGradient(s.main, p, step); err != nil {
+			return err
+		}
+		if err := s.k.Coefficients(s.main, p, step); err != nil {
+			return err
+		}
+		if err := s.k.Adam(s.main, p); err != nil {
+			return err
+		}
+	}
+	return s.k.EndUpdate(s.main, p)
+}
+
+// gradient queues the partial gradients and loss sums of one minibatch.
+func (s *shard) gradient(step int) error {
+	p := s.params()
+	if s.plan.FusedUpdate {
+		return s.k.UpdateFused(s.main, p, step)
+	}
+	r := s.minibatch(step)
+	last := int(p.Net[cu.ActorNet].Layers) - 1
+	for layer := range last + 1 {
+		if err := s.k.LinearForward(s.main, p, &r, layer); err != nil {
+			return err
+		}
+	}
+	if err := s.k.Loss(s.main, p, &r, step); err != nil {
+		return err
+	}
+	for layer := last; layer >= 0; layer-- {
+		if err := s.k.LinearBackwardWeight(s.main, p, &r, layer); err != nil {
+			return err
+		}
+		if layer > 0 {
+			if err := s.k.LinearBackwardInput(s.main, p, &r, layer); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// minibatch are the rows of one minibatch step.
+func (s *shard) minibatch(step int) cu.Rows {
+	p := s.params()
+	epoch, part := int64(step)/int64(p.MinibatchCount), int64(step)%int64(p.MinibatchCount)
+	rows := int64(p.Rows)
+	return cu.Rows{
+		Input: p.Obs, Stride: rows * int64(p.ObsDim),
+		Index:       p.Order + cu.Ptr(4*(epoch*rows+part*int64(p.MinibatchRows))),
+		IndexStride: int64(p.Epochs) * rows,
+		Count:       p.MinibatchRows, First: cu.ActorNet, Last: cu.CriticNet, Members: p.Members,
+	}
+}
+
+// endIteration queues what ends an iteration: normalisation statistics, episode
+// windows, counters, reports.
+func (s *shard) endIteration() error {
+	if err := s.k.Moments(s.main, s.params()); err != nil {
+		return err
+	}
+	return s.k.EndIteration(s.main, s.params())
+}
