@@ -25,9 +25,36 @@ type runState struct {
 	DecisionsBytes int64 `json:"decisions_bytes"`
 }
 
+// saving is a checkpoint on its way to disk.
+type saving struct {
+	update int64
+	set    *ckpt.Set   // complete but for the members
+	metas  []ckpt.Meta // of the members
+	// states gives the members' states as they were at the update.
+	states func() ([]tensor.Member, error)
+	done   chan error
+	// stay is why old checkpoints were not removed; set before done.
+	stay error
+}
+
 // save writes a checkpoint of the present update and then removes the oldest
 // beyond checkpoint.keep. The last good one stays until this one is complete.
 func (r *Run) save() error {
+	if r.saving == nil || r.saving.update != r.updates {
+		if err := r.beginSaving(); err != nil {
+			return err
+		}
+	}
+	return r.finishSaving()
+}
+
+// beginSaving begins a checkpoint of the present update. Where the engine can
+// give the members' states while it trains on, the rest is done beside training;
+// else the checkpoint is complete when it returns.
+func (r *Run) beginSaving() error {
+	if x := r.saving; x != nil {
+		r.warnOfSave(x.update, r.finishSaving())
+	}
 	if r.saved == r.updates {
 		return nil // nothing has changed since
 	}
@@ -35,44 +62,99 @@ func (r *Run) save() error {
 	if err := errors.Join(r.metrics.sync(), r.decisions.sync()); err != nil {
 		return err
 	}
-	set, err := r.snapshot()
+	x, err := r.prepareSaving()
 	if err != nil {
 		return err
 	}
-	dir := r.path(checkpointsDir)
-	if _, err := ckpt.WriteSet(r.opts.FS, dir, *set); err != nil {
+	r.saving = x
+	if engine, ok := r.engine.(kernels.Snapshotter); ok {
+		if x.states, err = engine.BeginSnapshot(); err != nil {
+			r.saving = nil
+			return err
+		}
+		go x.write(r.opts.FS, r.path(checkpointsDir), r.cfg.Checkpoint.Keep)
+		return nil
+	}
+	x.states = r.snapshot
+	x.write(r.opts.FS, r.path(checkpointsDir), r.cfg.Checkpoint.Keep)
+	return r.finishSaving()
+}
+
+// finishSaving waits for the checkpoint that is being written, where there is one.
+func (r *Run) finishSaving() error {
+	x := r.saving
+	if x == nil {
+		return nil
+	}
+	r.saving = nil
+	if err := <-x.done; err != nil {
 		return err
 	}
-	r.saved = r.updates
-	if err := ckpt.Prune(r.opts.FS, dir, r.cfg.Checkpoint.Keep); err != nil {
-		r.opts.Warn(fmt.Sprintf("old checkpoints stay: %v", err))
+	r.saved = x.update
+	if x.stay != nil {
+		r.opts.Warn(fmt.Sprintf("old checkpoints stay: %v", x.stay))
 	}
 	return nil
 }
 
-// snapshot encodes the whole run.
-func (r *Run) snapshot() (*ckpt.Set, error) {
-	set := &ckpt.Set{Update: r.updates, Members: make([][]byte, len(r.scores))}
-	members := make([]tensor.Member, len(r.scores))
+// warnOfSave tells of a checkpoint that could not be written.
+func (r *Run) warnOfSave(update int64, err error) {
+	if err != nil {
+		r.opts.Warn(fmt.Sprintf("no checkpoint of update %d: %v; training goes on and tries again at update %d",
+			update, err, min(r.updates+r.cfg.Checkpoint.Every, r.total)))
+	}
+}
+
+// prepareSaving is all of a checkpoint but the members' states.
+func (r *Run) prepareSaving() (*saving, error) {
+	x := &saving{update: r.updates, set: &ckpt.Set{Update: r.updates}, done: make(chan error, 1)}
 	state := runState{Scheduler: r.schedule.State(), MetricsBytes: r.metrics.end(), DecisionsBytes: r.decisions.end()}
-	for m := range members {
-		members[m] = tensor.NewMember(r.engine.Layout())
-		if err := r.engine.Snapshot(m, members[m]); err != nil {
-			return nil, fmt.Errorf("read member %d: %w", m, err)
-		}
-		var err error
-		if set.Members[m], err = ckpt.Encode(members[m], r.meta(r.performance(m)), true); err != nil {
-			return nil, fmt.Errorf("member %d: %w", m, err)
-		}
+	for m := range r.scores {
+		x.metas = append(x.metas, r.meta(r.performance(m)))
 		state.Scores = append(state.Scores, floatOrNil(r.scores[m]))
 	}
 	scheduler, err := json.Marshal(state)
 	if err != nil {
 		return nil, err
 	}
-	set.Run = ckpt.RunState{EnvSteps: r.envSteps(), Seconds: r.secondsSoFar(), Exploits: r.exploits, Config: string(r.yaml),
-		Scheduler: scheduler, Digest: tensor.Digest(members...)}
-	return set, nil
+	x.set.Run = ckpt.RunState{EnvSteps: r.envSteps(), Seconds: r.secondsSoFar(), Exploits: r.exploits, Config: string(r.yaml),
+		Scheduler: scheduler}
+	return x, nil
+}
+
+// snapshot copies the states of all members.
+func (r *Run) snapshot() ([]tensor.Member, error) {
+	members := make([]tensor.Member, len(r.scores))
+	for m := range members {
+		members[m] = tensor.NewMember(r.engine.Layout())
+		if err := r.engine.Snapshot(m, members[m]); err != nil {
+			return nil, fmt.Errorf("read member %d: %w", m, err)
+		}
+	}
+	return members, nil
+}
+
+// write completes the checkpoint, writes it and removes the oldest beyond keep.
+func (x *saving) write(fs ckpt.FS, dir string, keep int) {
+	x.done <- func() error {
+		members, err := x.states()
+		if err != nil {
+			return err
+		}
+		for m := range members {
+			data, err := ckpt.Encode(members[m], x.metas[m], true)
+			if err != nil {
+				return fmt.Errorf("member %d: %w", m, err)
+			}
+			x.set.Members = append(x.set.Members, data)
+		}
+		x.set.Run.Digest = tensor.Digest(members...)
+		if _, err := ckpt.WriteSet(fs, dir, *x.set); err != nil {
+			return err
+		}
+		x.stay = ckpt.Prune(fs, dir, keep)
+		return nil
+	}()
 }
 
 // performance is what a checkpoint says of a member: its score by the run's

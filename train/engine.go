@@ -10,47 +10,77 @@ import (
 	"brood/kernels/cpu"
 )
 
-// Devices a run can be told to use; cuda:N names the Nth GPU.
+// Devices a run can be told to use. cuda is the first GPU, cuda:N the Nth from 0,
+// cuda:N,M several, each with a part of the population.
 const (
 	DeviceAuto = "auto"
 	DeviceCPU  = "cpu"
 	DeviceCUDA = "cuda"
 )
 
-// checkDevice says whether there is an engine for the device in this build.
-func checkDevice(device string) error {
-	kind, index, numbered := strings.Cut(device, ":")
+// parseDevice returns the GPUs that a device names; none for the CPU, and for
+// auto.
+func parseDevice(device string) (gpus []int, err error) {
+	kind, list, numbered := strings.Cut(device, ":")
 	switch {
-	case kind == DeviceCUDA && numbered && !isIndex(index):
-		return fmt.Errorf("%q is not valid: must be cuda:N with N from 0, such as cuda:0", device)
-	case kind == DeviceCUDA:
-		return fmt.Errorf("%q is not available: this build has no CUDA engine; must be auto or cpu", device)
 	case device == DeviceAuto || device == DeviceCPU:
-		return nil
+		return nil, nil
+	case device == DeviceCUDA:
+		return []int{0}, nil
+	case kind != DeviceCUDA || !numbered:
+		return nil, fmt.Errorf("%q is not valid: must be auto, cpu, cuda or cuda:N", device)
 	}
-	return fmt.Errorf("%q is not valid: must be auto, cpu, cuda or cuda:N", device)
+	seen := make(map[int]bool)
+	for _, s := range strings.Split(list, ",") {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < 0 || seen[n] {
+			return nil, fmt.Errorf("%q is not valid: must be cuda:N with N from 0, or several such as cuda:0,1", device)
+		}
+		seen[n] = true
+		gpus = append(gpus, n)
+	}
+	return gpus, nil
 }
 
-func isIndex(s string) bool {
-	n, err := strconv.Atoi(s)
-	return err == nil && n >= 0
+// checkDevice says whether a device is well named and this build has an engine
+// for it; whether the GPU is there shows when it is used.
+func checkDevice(device string) error {
+	gpus, err := parseDevice(device)
+	if err == nil && len(gpus) > 0 && !builtForCUDA {
+		err = fmt.Errorf("%q is not available: this build has no CUDA engine (`make cuda` builds one); must be auto or cpu", device)
+	}
+	return err
 }
 
-// newEngine makes the engine of a device that checkDevice let pass.
-func newEngine(c *kernels.Config) (kernels.Engine, error) {
+// newEngine makes the engine of a device that checkDevice let pass. auto is the
+// first GPU where there is one that works, else the CPU.
+func newEngine(device string, c *kernels.Config) (kernels.Engine, error) {
+	gpus, err := parseDevice(device)
+	if err != nil {
+		return nil, err
+	}
+	if device == DeviceAuto && builtForCUDA && gpuError() == nil {
+		gpus = []int{0}
+	}
+	if len(gpus) > 0 {
+		return newGPUEngine(c, gpus)
+	}
 	return cpu.New(c)
 }
 
-// SelfTest trains and plays a tiny population on the engine that auto chooses,
-// and names the engine.
-func SelfTest() (engine string, err error) {
+// GPUs describes the GPUs this build can use, or says why there is none.
+func GPUs() (list []string, err error) { return gpuNames() }
+
+// SelfTest trains and plays a tiny population on the engine of a device, and
+// names the engine.
+func SelfTest(device string) (engine string, err error) {
 	cfg := DefaultConfig()
 	cfg.PBT.PopulationSize, cfg.Env.Count, cfg.PPO.Steps, cfg.PPO.Minibatches = 2, 8, 16, 2
 	c, err := cfg.engineConfig()
 	if err != nil {
 		return "none", err
 	}
-	e, err := newEngine(c)
+	e, err := newEngine(device, c)
 	if err != nil {
 		return "none", err
 	}

@@ -48,7 +48,7 @@ func applied(s *kernels.Stats, x float32) float64 {
 // appendMetrics appends the line of one member and update. It writes JSON by
 // hand into memory that is reused: at small rollouts an encoder would cost more
 // than a percent of the training.
-func appendMetrics(b []byte, update, envSteps int64, member int, trainReturn float64, s *kernels.Stats,
+func appendMetrics(b []byte, update, envSteps int64, member int, s *kernels.Stats,
 	evolved []kernels.Hyperparameter, h *kernels.Hyperparameters) []byte {
 	b = append(b, `{"update":`...)
 	b = strconv.AppendInt(b, update, 10)
@@ -56,7 +56,7 @@ func appendMetrics(b []byte, update, envSteps int64, member int, trainReturn flo
 	b = strconv.AppendInt(b, envSteps, 10)
 	b = append(b, `,"member":`...)
 	b = strconv.AppendInt(b, int64(member), 10)
-	b = appendNumber(b, "train_return", trainReturn, 64)
+	b = appendNumber(b, "train_return", s.Score, 64)
 	for i := range metricsOf {
 		m := &metricsOf[i]
 		b = appendNumber(b, m.name, m.value(s), m.bits)

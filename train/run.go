@@ -45,12 +45,11 @@ type Progress struct {
 	run *Run
 }
 
-// Scores appends every member's present train_return to dst; NaN for a member
-// without a finished episode.
+// Scores appends every member's train_return after the update to dst; NaN for a
+// member without a finished episode.
 func (p *Progress) Scores(dst []float64) []float64 {
 	for m := range p.run.stats {
-		score, _ := p.run.engine.Score(m)
-		dst = append(dst, score)
+		dst = append(dst, p.run.stats[m].Score)
 	}
 	return dst
 }
@@ -77,8 +76,12 @@ type Run struct {
 	started time.Time
 	// startedAt is the number of updates at which this process began.
 	startedAt int64
-	// saved is the update of the last checkpoint on disk; -1: none.
-	saved int64
+	// saved is the update of the last checkpoint on disk; -1: none. saving is one
+	// that is being written while training goes on; nil: none.
+	saved  int64
+	saving *saving
+	// begun is the number of updates begun, with an engine that runs ahead.
+	begun int64
 }
 
 // New makes the run folder and a population initialised from the seed. Close it.
@@ -116,7 +119,7 @@ func prepare(cfg Config, opts Options) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	engine, err := newEngine(engineConfig)
+	engine, err := newEngine(cfg.Run.Device, engineConfig)
 	if err != nil {
 		return nil, err
 	}
@@ -154,15 +157,14 @@ func (r *Run) Updates() (done, total int64) { return r.updates, r.total }
 // called once.
 func (r *Run) Train(ctx context.Context) (*Summary, error) {
 	r.started, r.startedAt = time.Now(), r.updates
-	for r.updates < r.total && ctx.Err() == nil {
-		if err := r.update(); err != nil {
-			return nil, err
+	r.begun = r.updates
+	// An update that was begun is finished.
+	for r.updates < r.total && (ctx.Err() == nil || r.begun > r.updates) {
+		if err := r.update(ctx); err != nil {
+			return nil, errors.Join(r.howToGoOn(err), r.finishSaving())
 		}
-		if every := r.cfg.Checkpoint.Every; every > 0 && r.updates%every == 0 && r.updates < r.total {
-			if err := r.save(); err != nil {
-				r.opts.Warn(fmt.Sprintf("no checkpoint of update %d: %v; training goes on and tries again at update %d",
-					r.updates, err, min(r.updates+every, r.total)))
-			}
+		if r.checkpointDue(r.updates) && r.updates < r.total {
+			r.warnOfSave(r.updates, r.beginSaving())
 		}
 	}
 	if err := r.save(); err != nil {
@@ -178,14 +180,13 @@ func (r *Run) Train(ctx context.Context) (*Summary, error) {
 }
 
 // update does one update of every member, and what is due after it.
-func (r *Run) update() error {
-	if err := r.engine.Iterate(r.stats); err != nil {
+func (r *Run) update(ctx context.Context) error {
+	if err := r.iterate(ctx); err != nil {
 		return fmt.Errorf("train: update %d: %w", r.updates+1, err)
 	}
 	r.updates++
 	for m := range r.stats {
-		score, _ := r.engine.Score(m)
-		r.metrics.buf = appendMetrics(r.metrics.buf, r.updates, r.envSteps(), m, score, &r.stats[m], r.evolved, &r.hyper[m])
+		r.metrics.buf = appendMetrics(r.metrics.buf, r.updates, r.envSteps(), m, &r.stats[m], r.evolved, &r.hyper[m])
 	}
 	// What is copied at the very end would never be trained.
 	if r.cfg.PBT.Due(r.updates) && r.updates < r.total {
@@ -205,6 +206,40 @@ func (r *Run) update() error {
 	return nil
 }
 
+// iterate does one iteration. An engine that can is given the next one before
+// this one's figures are read, so that its device does not wait for the host,
+// unless something is due in between that reads or changes the members.
+func (r *Run) iterate(ctx context.Context) error {
+	engine, ok := r.engine.(kernels.Pipelined)
+	if !ok {
+		return r.engine.Iterate(r.stats)
+	}
+	next := r.updates + 1
+	ahead := next < r.total && !r.cfg.PBT.Due(next) && !r.checkpointDue(next) && ctx.Err() == nil
+	for r.begun < next || ahead && r.begun == next {
+		if err := engine.Begin(); err != nil {
+			return err
+		}
+		r.begun++
+	}
+	return engine.Wait(r.stats)
+}
+
+// checkpointDue says whether a checkpoint is due after an update.
+func (r *Run) checkpointDue(update int64) bool {
+	every := r.cfg.Checkpoint.Every
+	return every > 0 && update%every == 0
+}
+
+// howToGoOn adds to an error that ended the run what is left of it.
+func (r *Run) howToGoOn(err error) error {
+	if r.saved < 0 {
+		return err
+	}
+	return fmt.Errorf("%w; the checkpoint of update %d is whole: `brood resume %s` goes on from there, on the processor with `--set run.device=cpu`",
+		err, r.saved, r.opts.Dir)
+}
+
 // envSteps is the number of environment steps of the whole population so far.
 func (r *Run) envSteps() int64 { return r.updates * r.cfg.StepsPerUpdate() }
 
@@ -220,7 +255,7 @@ func (r *Run) secondsSoFar() float64 {
 
 // Close releases the engine and the files; it may be called twice.
 func (r *Run) Close() error {
-	err := r.engine.Close()
+	err := errors.Join(r.finishSaving(), r.engine.Close())
 	for _, log := range []**appendLog{&r.metrics, &r.decisions} {
 		if *log != nil {
 			err = errors.Join(err, (*log).close())

@@ -201,7 +201,7 @@ func TestKilledRun(t *testing.T) {
 	run, err := New(cfg, Options{Dir: killed})
 	require.NoError(t, err)
 	for run.updates < 8 {
-		require.NoError(t, run.update())
+		require.NoError(t, run.update(t.Context()))
 		if run.updates == 5 {
 			require.NoError(t, run.save())
 		}
@@ -444,13 +444,13 @@ func TestFindChoosesTheBestMember(t *testing.T) {
 
 	// What the folder's best plays is what the run said it plays.
 	cfg := smallConfig(t)
-	played, _, err := stored.Evaluate(5, 3)
+	played, _, err := stored.Evaluate("cpu", 5, 3)
 	require.NoError(t, err)
-	again, _, err := stored.Evaluate(5, 3)
+	again, _, err := stored.Evaluate("cpu", 5, 3)
 	require.NoError(t, err)
 	assert.Equal(t, played, again)
 	assert.Equal(t, 5, played.Episodes)
-	_, _, err = stored.Evaluate(0, 3)
+	_, _, err = stored.Evaluate("cpu", 0, 3)
 	require.ErrorIs(t, err, ErrConfig)
 	assert.Equal(t, cfg.Env.ID, stored.Env.ID)
 	assert.Equal(t, digest(t, filepath.Join(dir, "checkpoints", "00000012")), digest(t, dir))

@@ -117,9 +117,9 @@ func (s *Stored) engineConfig() (*kernels.Config, error) {
 }
 
 // Evaluate plays the member's deterministic policy for the given number of
-// episodes, whose starting states are drawn from seed. It returns the warnings
-// of reading the checkpoint, too.
-func (s *Stored) Evaluate(episodes int, seed uint64) (Played, []string, error) {
+// episodes, whose starting states are drawn from seed, on a device as in
+// run.device. It returns the warnings of reading the checkpoint, too.
+func (s *Stored) Evaluate(device string, episodes int, seed uint64) (Played, []string, error) {
 	if episodes < 1 || episodes > MaxEpisodes {
 		return Played{}, nil, configError([]error{&FieldError{Key: "episodes", Problem: formatProblem(episodes, fmt.Sprintf("must be 1 to %d", MaxEpisodes))}})
 	}
@@ -127,7 +127,10 @@ func (s *Stored) Evaluate(episodes int, seed uint64) (Played, []string, error) {
 	if err != nil {
 		return Played{}, nil, err
 	}
-	engine, err := newEngine(c)
+	if err := checkDevice(device); err != nil {
+		return Played{}, nil, configError([]error{&FieldError{Key: "device", Problem: err.Error()}})
+	}
+	engine, err := newEngine(device, c)
 	if err != nil {
 		return Played{}, nil, err
 	}

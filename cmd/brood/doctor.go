@@ -29,13 +29,24 @@ func newDoctor() *cobra.Command {
 			line("features", "%s", cpuFeatures())
 			line("threads", "%d", runtime.GOMAXPROCS(0))
 			line("memory", "%s", memory())
-			line("gpu", "not used: this build has no CUDA engine")
-			engine, err := train.SelfTest()
-			if err != nil {
-				line("engine", "%s FAILED", engine)
-				return err
+			devices := []string{train.DeviceCPU}
+			gpus, err := train.GPUs()
+			for _, name := range gpus {
+				line("gpu", "%s", name)
 			}
-			line("engine", "%s: trained and played a small population", engine)
+			if err != nil {
+				line("gpu", "not used: %v", err)
+			} else {
+				devices = append(devices, train.DeviceCUDA)
+			}
+			for _, device := range devices {
+				engine, err := train.SelfTest(device)
+				if err != nil {
+					line("engine", "%s FAILED", engine)
+					return err
+				}
+				line("engine", "%s: trained and played a small population", engine)
+			}
 			return nil
 		},
 	}

@@ -20,6 +20,7 @@ type evaluation struct {
 func newEval() *cobra.Command {
 	var episodes int
 	var seed uint64
+	var device string
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "eval CHECKPOINT|DIR",
@@ -32,7 +33,7 @@ func newEval() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			played, warnings, err := stored.Evaluate(episodes, seed)
+			played, warnings, err := stored.Evaluate(device, episodes, seed)
 			if err != nil {
 				return err
 			}
@@ -51,6 +52,7 @@ func newEval() *cobra.Command {
 	}
 	cmd.Flags().IntVar(&episodes, "episodes", 100, "`number` of episodes")
 	cmd.Flags().Uint64Var(&seed, "seed", 0, "seed of the episodes' starting states")
+	cmd.Flags().StringVar(&device, "device", train.DeviceCPU, "auto, cpu, cuda or cuda:N")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return cmd
 }

@@ -13,7 +13,7 @@ func newResume() *cobra.Command {
 		Short: "Continue a run from its newest checkpoint, as if it had never stopped",
 		Args:  oneArgument("the run folder"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			settings, err := train.ParseSettings(f.set)
+			settings, err := f.settings(cmd)
 			if err != nil {
 				return err
 			}

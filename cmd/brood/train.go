@@ -19,18 +19,32 @@ import (
 // runFlags are what train and resume share.
 type runFlags struct {
 	set         []string
+	device      string
 	json, quiet bool
 }
 
 func (f *runFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.set, "set", nil, "override a configuration key: `KEY=VALUE`, such as ppo.gamma=0.9 (repeatable)")
+	cmd.Flags().StringVar(&f.device, "device", train.DeviceAuto, "auto, cpu, cuda, cuda:N or several such as cuda:0,1; stands for run.device")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print the summary as one JSON object")
 	cmd.Flags().BoolVar(&f.quiet, "quiet", false, "show no progress")
 }
 
+// settings are what --set and --device say, in this order.
+func (f *runFlags) settings(cmd *cobra.Command) ([]train.Setting, error) {
+	settings, err := train.ParseSettings(f.set)
+	if err != nil {
+		return nil, err
+	}
+	if cmd.Flags().Changed("device") {
+		settings = append(settings, train.Setting{Origin: "--device " + f.device, Key: "run.device", Value: f.device})
+	}
+	return settings, nil
+}
+
 func newTrain() *cobra.Command {
 	var f runFlags
-	var out, device string
+	var out string
 	var seed uint64
 	cmd := &cobra.Command{
 		Use:   "train [PRESET|CONFIG.yaml]",
@@ -44,12 +58,9 @@ func newTrain() *cobra.Command {
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			settings, err := train.ParseSettings(f.set)
+			settings, err := f.settings(cmd)
 			if err != nil {
 				return err
-			}
-			if cmd.Flags().Changed("device") {
-				settings = append(settings, train.Setting{Origin: "--device " + device, Key: "run.device", Value: device})
 			}
 			if cmd.Flags().Changed("seed") {
 				settings = append(settings, train.Setting{Origin: fmt.Sprintf("--seed %d", seed), Key: "run.seed", Value: strconv.FormatUint(seed, 10)})
@@ -66,7 +77,6 @@ func newTrain() *cobra.Command {
 	}
 	f.register(cmd)
 	cmd.Flags().StringVar(&out, "out", "", "run `folder`, which must be new or empty (default runs/NAME-TIME-seedN)")
-	cmd.Flags().StringVar(&device, "device", train.DeviceAuto, "auto, cpu, cuda or cuda:N; stands for run.device")
 	cmd.Flags().Uint64Var(&seed, "seed", 1, "seed of everything that is drawn; stands for run.seed")
 	return cmd
 }
