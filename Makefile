@@ -1,5 +1,6 @@
 # Needs GNU make and Go; Python 3 only for the tests that compare with Gymnasium,
-# NumPy and msgpack. `make help` lists the targets.
+# NumPy and msgpack, and to fetch CUDA's headers; g++ only for the build with CUDA
+# and its tests. `make help` lists the targets.
 
 GO     ?= go
 PYTHON ?= python3
@@ -18,10 +19,58 @@ build: ## Build bin/brood
 .PHONY: test
 test: try-venv check-format ## Check the format, vet, cross-build and run all tests
 	$(GO) vet ./...
-	GOARCH=arm64 $(GO) build ./...
+	CGO_ENABLED=0 GOARCH=arm64 $(GO) build ./...
 	$(GO) build -tags purego ./...
 	$(GO) test ./...
 	$(GO) test -tags purego ./kernels/...
+	@if command -v $(CXX) >/dev/null; then $(MAKE) --no-print-directory test-cuda; \
+	elif [ "$$BROOD_REQUIRE_ALL" = 1 ]; then echo "There is no $(CXX) for the tests with CUDA." >&2; exit 1; \
+	else echo "There is no $(CXX): the tests with CUDA skip."; fi
+
+# What builds with the cuda tag need: headers, and where the driver library's
+# symbols come from.
+cuda_env     := build/cuda/env
+softcuda_dir := build/softcuda
+
+.PHONY: cuda-headers
+cuda-headers: $(cuda_env) ## Find CUDA's headers, or fetch them, into build/cuda
+
+$(cuda_env): cuda/headers.sh
+	bash cuda/headers.sh
+	touch $@
+
+.PHONY: cuda
+cuda: $(cuda_env) ## Build bin/brood with the GPU engine
+	. ./$(cuda_env) && $(GO) build -tags cuda -o bin/brood ./cmd/brood
+
+.PHONY: softcuda
+softcuda: $(cuda_env) ## Build the fake driver into build/softcuda; source build/softcuda/env to use it
+	. ./$(cuda_env) && bash softcuda/build.sh $(softcuda_dir) kernels/cu "$$BROOD_CUDA_INCLUDE"
+
+# Packages with tests that need a GPU, real or fake.
+cuda_tests := ./cuda/... ./kernels/cu/... ./kernels/gpu/... ./train/... ./cmd/... ./bench/...
+
+# Thrice: as it is; with memory, races and uninitialised shared memory checked;
+# and with all work put off until it is waited for, which finds a wait missing.
+.PHONY: test-cuda
+test-cuda: softcuda ## Run the tests with the cuda tag on the fake driver
+	. ./$(cuda_env) && $(GO) vet -tags cuda ./...
+	. ./$(cuda_env) && $(GO) test -count=1 -tags cuda ./softcuda/...
+	. ./$(cuda_env) && . ./$(softcuda_dir)/env && SOFTCUDA_DEVICES=2 $(GO) test -count=1 -tags cuda $(cuda_tests)
+	. ./$(cuda_env) && . ./$(softcuda_dir)/check/env && SOFTCUDA_DEVICES=2 $(GO) test -count=1 -short -tags cuda ./kernels/cu ./kernels/gpu
+	. ./$(cuda_env) && . ./$(softcuda_dir)/env && SOFTCUDA_DEVICES=2 SOFTCUDA_LAZY=1 $(GO) test -count=1 -short -tags cuda ./cuda/... ./kernels/cu ./kernels/gpu
+
+.PHONY: ptx
+ptx: ## Build the kernels' PTX and cubins with a pinned compiler
+	$(PYTHON) kernels/cu/build/ptx.py
+
+.PHONY: ptx-report
+ptx-report: ## Registers, spills, shared memory and occupancy of every kernel
+	$(PYTHON) kernels/cu/build/report.py
+
+.PHONY: gpu-bundle
+gpu-bundle: $(cuda_env) ## A folder with all that checks and measures on a GPU host
+	. ./$(cuda_env) && bash bench/gpu/bundle.sh
 
 .PHONY: check-format
 check-format: ## Fail if gofmt would change a file

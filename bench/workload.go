@@ -8,6 +8,7 @@ package bench
 
 import (
 	"math"
+	"slices"
 
 	"brood/env"
 	"brood/kernels"
@@ -42,9 +43,20 @@ func CartPole(population int) *kernels.Config {
 // two 2x256 tanh networks, quantile critic with 32, a synthetic environment.
 func Wide(population int) *kernels.Config {
 	c := CartPole(population)
-	c.Env = env.Vectorize(synthetic{})
+	c.Env = env.Vectorize(synthetic{obs: 17, actions: 6})
 	c.Hidden = []int{256, 256}
 	c.Critic = kernels.Critic{Type: kernels.QuantileCritic, Quantiles: 32, Kappa: 1}
+	return c
+}
+
+// Humanoid is a workload of the size of MuJoCo's Humanoid in thousands of
+// environments: observation 376, 17 continuous actions, two 2x256 tanh networks,
+// 4,096 environments x 16 steps, a synthetic environment.
+func Humanoid(population int) *kernels.Config {
+	c := CartPole(population)
+	c.Env = env.Vectorize(synthetic{obs: 376, actions: 17})
+	c.Hidden = []int{256, 256}
+	c.Environments, c.Steps = 4096, 16
 	return c
 }
 
@@ -69,14 +81,14 @@ func FLOP(c *kernels.Config) float64 {
 	return float64(forward + c.Epochs*(3*forward-first))
 }
 
-// synthetic is a smooth, cheap environment of the wide workload's sizes: a point
-// in 17 dimensions, pushed by 6 forces, rewarded near the origin.
-type synthetic struct{}
+// synthetic is a smooth, cheap environment of any size: a point in obs
+// dimensions, pushed by actions forces, rewarded near the origin.
+type synthetic struct{ obs, actions int }
 
-func (synthetic) Spec() env.Spec {
-	one := func(v float32) []float32 { return []float32{v, v, v, v, v, v} }
-	return env.Spec{ID: "Synthetic-v0", ObsDim: 17, StateSize: 17, MaxEpisodeSteps: 1000,
-		Action: env.ActionSpace{N: 6, Low: one(-1), High: one(1)}}
+func (s synthetic) Spec() env.Spec {
+	bounds := func(v float32) []float32 { return slices.Repeat([]float32{v}, s.actions) }
+	return env.Spec{ID: "Synthetic-v0", ObsDim: s.obs, StateSize: s.obs, MaxEpisodeSteps: 1000,
+		Action: env.ActionSpace{N: s.actions, Low: bounds(-1), High: bounds(1)}}
 }
 
 func (synthetic) Reset(state []float32, r *rng.Stream) {

@@ -27,6 +27,13 @@ type fixture struct {
 
 func newFixture(t *testing.T, c *kernels.Config) *fixture {
 	t.Helper()
+	return newFixtureWith(t, c, false)
+}
+
+// newFixtureWith is newFixture, where tiled plans without the kernels for small
+// networks.
+func newFixtureWith(t *testing.T, c *kernels.Config, tiled bool) *fixture {
+	t.Helper()
 	ctx, err := cuda.Open(0)
 	if err != nil {
 		if os.Getenv("BROOD_REQUIRE_ALL") == "1" {
@@ -40,7 +47,7 @@ func newFixture(t *testing.T, c *kernels.Config) *fixture {
 			t.Errorf("closing the context: %v", err)
 		}
 	})
-	if f.plan, err = NewPlan(c, 0); err != nil {
+	if f.plan, err = NewPlan(c, 0, tiled); err != nil {
 		t.Fatal(err)
 	}
 	if f.engine, err = plain.New(c); err != nil {

@@ -59,7 +59,8 @@ type Buffer struct {
 }
 
 // NewPlan plans for the members first to first+c.Population-1 of a population.
-func NewPlan(c *kernels.Config, first int) (*Plan, error) {
+// With tiled the kernels for small networks are not used where they could be.
+func NewPlan(c *kernels.Config, first int, tiled bool) (*Plan, error) {
 	if err := host.Check(c); err != nil {
 		return nil, err
 	}
@@ -77,7 +78,7 @@ func NewPlan(c *kernels.Config, first int) (*Plan, error) {
 	p.sizes(first)
 	p.networks()
 	p.offsets()
-	p.paths()
+	p.paths(tiled)
 	p.chunks()
 	if err := p.segments(); err != nil {
 		return nil, err
@@ -175,9 +176,9 @@ func (p *Plan) offsets() {
 
 // paths chooses the kernels and how a minibatch is cut into parts. Both depend
 // on the configuration alone: the same bits on every device.
-func (p *Plan) paths() {
+func (p *Plan) paths(tiled bool) {
 	c, q := p.Config, &p.Params
-	small := len(c.Hidden) == 2 && max(c.Hidden[0], c.Hidden[1]) <= FusedHidden &&
+	small := !tiled && len(c.Hidden) == 2 && max(c.Hidden[0], c.Hidden[1]) <= FusedHidden &&
 		q.ObsDim <= FusedObs && q.ActionCount <= FusedActions && q.Quantile == 0
 	p.FusedUpdate, p.FusedRollout = small, small && p.Env != HostEnv
 	q.MaxRows = q.Environments

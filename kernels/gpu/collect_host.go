@@ -20,6 +20,8 @@ import (
 // the environments of one, the device chooses the actions of the other.
 type hostCollect struct {
 	groups []*hostGroup
+	// stepping is the time spent in the environments in the last rollout.
+	stepping time.Duration
 
 	// The rollout's figures that the host makes, pinned, sent when it is complete.
 	rewards, discounted, finishedReturn, finishedLength []float32   // [P][B]
@@ -112,8 +114,8 @@ func newHostGroup(s *shard, first, count int) (g *hostGroup, err error) {
 // collectOnHost fills the rollouts with the host's environments, and leaves the
 // members' environment sections on the device as they are afterwards.
 func (s *shard) collectOnHost() error {
-	started := time.Now()
 	h, p := s.host, s.params()
+	h.stepping = 0
 	if err := s.download(kernels.SectionEnvironment, kernels.SectionObservationNorm, kernels.SectionRewardNorm,
 		kernels.SectionHyperparameters, kernels.SectionCounters, kernels.SectionRNG); err != nil {
 		return err
@@ -144,7 +146,6 @@ func (s *shard) collectOnHost() error {
 			return err
 		}
 	}
-	s.profile[kernels.PhaseStep] += time.Since(started)
 	return s.sendRollout()
 }
 
@@ -175,6 +176,7 @@ func (s *shard) queueActions(g *hostGroup, t int) error {
 // stepGroup steps the group's environments, several members at once, and sends
 // the last observations of truncated episodes.
 func (s *shard) stepGroup(g *hostGroup, t int) error {
+	started := time.Now()
 	var running sync.WaitGroup
 	for i, x := range g.members {
 		running.Add(1)
@@ -184,6 +186,7 @@ func (s *shard) stepGroup(g *hostGroup, t int) error {
 		}()
 	}
 	running.Wait()
+	s.host.stepping += time.Since(started)
 	n, d := int64(g.params.Environments), int64(g.params.ObsDim)
 	for i, x := range g.members {
 		if !x.truncated {

@@ -38,6 +38,12 @@ var (
 // device, but on how many members share it: that decides how its minibatches are
 // cut into parts that are summed.
 func New(c *kernels.Config, devices ...int) (kernels.Engine, error) {
+	return newEngine(c, false, devices...)
+}
+
+// newEngine is New, where tiled keeps it from using the kernels for small
+// networks.
+func newEngine(c *kernels.Config, tiled bool, devices ...int) (kernels.Engine, error) {
 	if err := host.Check(c); err != nil {
 		return nil, fmt.Errorf("gpu: %w", err)
 	}
@@ -55,7 +61,7 @@ func New(c *kernels.Config, devices ...int) (kernels.Engine, error) {
 	first := 0
 	for i, device := range devices {
 		end := c.Population * (i + 1) / len(devices)
-		s, err := newShard(e, device, first, end-first)
+		s, err := newShard(e, tiled, device, first, end-first)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("gpu: members %d to %d: %w", first, end-1, err), e.Close())
 		}
@@ -262,6 +268,11 @@ func (e *Engine) Close() error {
 		errs = append(errs, s.close())
 	}
 	return errors.Join(errs...)
+}
+
+// Synchronize waits until the devices have done all that was queued.
+func (e *Engine) Synchronize() error {
+	return e.each("work", func(s *shard) error { return s.main.Synchronize() })
 }
 
 // Device names one GPU, for people to read.

@@ -3,6 +3,7 @@
 package gpu
 
 import (
+	"time"
 	"unsafe"
 
 	"brood/cuda"
@@ -17,9 +18,11 @@ const resultSlots = 2
 // results are an iteration's figures on their way to the host.
 type results struct {
 	began, collected, done *cuda.Event
-	reports                []cu.Report    // [P], pinned
-	progress               []cu.Progress  // [P], pinned
-	minibatches            []cu.Minibatch // [P][S], pinned
+	// stepping is the time the host spent in its environments.
+	stepping    time.Duration
+	reports     []cu.Report    // [P], pinned
+	progress    []cu.Progress  // [P], pinned
+	minibatches []cu.Minibatch // [P][S], pinned
 }
 
 func (s *shard) allocateResults() (err error) {
@@ -114,7 +117,8 @@ func (s *shard) wait(slot int, stats []kernels.Stats) error {
 	if err != nil {
 		return err
 	}
-	s.profile[kernels.PhaseForward] += collecting
+	s.profile[kernels.PhaseStep] += r.stepping
+	s.profile[kernels.PhaseForward] += max(0, collecting-r.stepping)
 	s.profile[kernels.PhaseGradient] += updating
 	s.keepSteps(r)
 	for m := range stats {

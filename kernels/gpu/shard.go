@@ -50,11 +50,11 @@ type shard struct {
 }
 
 // newShard makes a shard with fresh members. It leaves nothing behind on failure.
-func newShard(e *Engine, device, first, members int) (*shard, error) {
+func newShard(e *Engine, tiled bool, device, first, members int) (*shard, error) {
 	s := &shard{engine: e, config: e.config, first: first, members: members}
 	s.config.Population = members
 	var err error
-	if s.plan, err = cu.NewPlan(&s.config, first); err != nil {
+	if s.plan, err = cu.NewPlan(&s.config, first, tiled); err != nil {
 		return nil, err
 	}
 	if s.ctx, err = cuda.Open(device); err != nil {
@@ -150,6 +150,7 @@ func (s *shard) begin(slot int) error {
 		if err := s.collectOnHost(); err != nil {
 			return err
 		}
+		r.stepping = s.host.stepping
 	} else if err := s.collectGraph.Launch(s.main); err != nil {
 		return err
 	}
