@@ -39,7 +39,7 @@ func (s *shard) update() error {
 		if err := s.gradient(step); err != nil {
 			return err
 		}
-		if err := s.k.ReduceGradient(s.main, p, step); err != nil {
+		if err := s.k.ReduceGradient(s.main, p); err != nil {
 			return err
 		}
 		if err := s.k.Coefficients(s.main, p, step); err != nil {
