@@ -14,6 +14,8 @@ import hashlib
 import re
 import sys
 
+sys.dont_write_bytecode = True  # no __pycache__ among the sources
+
 import nvrtc
 from nvrtc import BuildError
 
@@ -59,8 +61,8 @@ def build(pinned):
     compiler = nvrtc.Compiler(pinned)
     targets = {"kernels.ptx": pinned.ptx} | {f"{a}.cubin": a for a in pinned.cubins}
     files, names = {}, []
-    for name, architecture in targets.items():
-        image, log = compiler.compile(UNIT, unit(sources), architecture)
+    compiled = compiler.compile_all(UNIT, unit(sources), targets.values())
+    for (name, _), (image, log) in zip(targets.items(), compiled):
         sys.stderr.write(log)
         check_paths(name, image)
         if name == "kernels.ptx":
