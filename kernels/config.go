@@ -54,6 +54,18 @@ const (
 	Linear Schedule = "linear"
 )
 
+// Precision is what the matrix products of the update are computed in. Sums,
+// losses, the optimizer and acting are float32 always.
+type Precision string
+
+// The precisions.
+const (
+	Float32 Precision = "float32"
+	// TF32 rounds the factors to 10 bits of mantissa, for the tensor cores of GPUs
+	// of compute capability 8.0 and above.
+	TF32 Precision = "tf32"
+)
+
 // KLPenalty configures the adaptive KL penalty of the loss. Its target is the
 // hyperparameter kl_target.
 type KLPenalty struct {
@@ -105,6 +117,8 @@ type Config struct {
 	VGS       VGS
 	// Hyperparameters every member starts with.
 	Hyperparameters Hyperparameters
+	// Precision of the update's matrix products; empty: Float32.
+	Precision Precision
 	// Threads the CPU engine uses; 0: all the process may use. The results do
 	// not depend on it.
 	Threads int

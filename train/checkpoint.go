@@ -189,7 +189,7 @@ func Resume(dir string, settings []Setting, opts Options) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	old, err := Load(path, []byte(set.Run.Config), nil)
+	old, err := loadStored(path, set.Run.Config)
 	if err != nil {
 		return nil, fmt.Errorf("train: the configuration in the checkpoint %s: %w", path, err)
 	}

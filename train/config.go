@@ -49,6 +49,9 @@ type RunConfig struct {
 	Seed uint64 `yaml:"seed"`
 	// Device is auto, cpu, cuda or cuda:N. Default auto: the fastest there is.
 	Device string `yaml:"device"`
+	// Precision of the update's matrix products: float32 (default), or tf32, which
+	// is faster on GPUs with tensor cores and less exact.
+	Precision kernels.Precision `yaml:"precision"`
 	// Threads of the CPU engine. Default 0: all the process may use. The results
 	// do not depend on it.
 	Threads int `yaml:"threads"`
@@ -64,7 +67,7 @@ func DefaultConfig() Config {
 		Env: ppo.DefaultEnv(), Policy: ppo.DefaultPolicy(), Critic: ppo.DefaultCritic(), PPO: ppo.Default(),
 		PBT:        pbt.DefaultConfig(),
 		Checkpoint: CheckpointConfig{Every: 50, Keep: 3},
-		Run:        RunConfig{TotalSteps: 1_000_000, Seed: 1, Device: DeviceAuto, SelectionEpisodes: 100},
+		Run:        RunConfig{TotalSteps: 1_000_000, Seed: 1, Device: DeviceAuto, Precision: kernels.Float32, SelectionEpisodes: 100},
 		places:     map[string]place{},
 	}
 }
@@ -111,7 +114,11 @@ func (c Config) TotalUpdates() int64 {
 
 // engineConfig validates the sections the engine sees.
 func (c Config) engineConfig() (*kernels.Config, error) {
-	return ppo.EngineConfig(c.Env, c.Policy, c.Critic, c.PPO, c.PBT.PopulationSize, c.Run.Seed, c.Run.Threads, c.TotalUpdates())
+	engine, err := ppo.EngineConfig(c.Env, c.Policy, c.Critic, c.PPO, c.PBT.PopulationSize, c.Run.Seed, c.Run.Threads, c.TotalUpdates())
+	if engine != nil {
+		engine.Precision = c.Run.Precision
+	}
+	return engine, err
 }
 
 // Validate returns nil or a [ConfigError] with every wrong field of every
@@ -139,6 +146,12 @@ func (c Config) Validate() error {
 	}
 	if err := checkDevice(c.Run.Device); err != nil {
 		v.problem("run.device", err.Error())
+	}
+	switch p := c.Run.Precision; {
+	case p != kernels.Float32 && p != kernels.TF32:
+		v.field("run.precision", p, "must be float32 or tf32")
+	case p == kernels.TF32 && (c.Run.Device == DeviceCPU || !builtForCUDA):
+		v.field("run.precision", p, "the processor computes in float32; must be float32, or run.device a GPU in a build for CUDA")
 	}
 	return configError(v.mistakes)
 }

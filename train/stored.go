@@ -73,7 +73,7 @@ func bestOfSet(path string) (*Stored, error) {
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := Load(path, []byte(set.Run.Config), nil)
+	cfg, err := loadStored(path, set.Run.Config)
 	if err != nil {
 		return nil, err
 	}
@@ -98,13 +98,22 @@ func bestOfSet(path string) (*Stored, error) {
 	return best, nil
 }
 
+// loadStored reads the configuration in a checkpoint, whatever device it was
+// trained on: this build may have no engine for that one.
+func loadStored(origin, text string) (Config, error) {
+	return Load(origin, []byte(text), []Setting{
+		{Origin: origin, Key: "run.device", Value: DeviceCPU},
+		{Origin: origin, Key: "run.precision", Value: string(kernels.Float32)},
+	})
+}
+
 // engineConfig is that of an engine of one such member.
 func (s *Stored) engineConfig() (*kernels.Config, error) {
 	if s.FormatVersion != ckpt.V2 {
 		return nil, fmt.Errorf("train: %s is %s: it holds weights alone and does not say for which environment and network; brood writes and plays %s",
 			s.Path, s.FormatVersion, ckpt.V2)
 	}
-	cfg, err := Load(s.Path, []byte(s.Config), nil)
+	cfg, err := loadStored(s.Path, s.Config)
 	if err != nil {
 		return nil, fmt.Errorf("train: the configuration in %s: %w", s.Path, err)
 	}

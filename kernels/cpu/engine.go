@@ -74,7 +74,7 @@ func New(c *kernels.Config) (kernels.Engine, error) {
 
 // NewWithPath makes an engine with the given inner loops.
 func NewWithPath(c *kernels.Config, path *simd.Path) (kernels.Engine, error) {
-	if err := host.Check(c); err != nil {
+	if err := host.CheckHost(c); err != nil {
 		return nil, fmt.Errorf("cpu: %w", err)
 	}
 	layout, err := kernels.NewLayout(c)

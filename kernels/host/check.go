@@ -36,10 +36,24 @@ func Check(c *kernels.Config) error {
 	k.schedule(c)
 	k.require(finite(c.TargetKL) && c.TargetKL >= 0, "TargetKL is %v; it must be 0 (off) or more", c.TargetKL)
 	k.penalties(c)
+	k.require(c.Precision == "" || c.Precision == kernels.Float32 || c.Precision == kernels.TF32,
+		"Precision is %q; it must be %q or %q", c.Precision, kernels.Float32, kernels.TF32)
 	k.require(c.Threads >= 0, "Threads is %d; it must be 0 (all) or more", c.Threads)
 	k.environment(c)
 	k.add(CheckHyperparameters(c, c.Hyperparameters))
 	return k.error()
+}
+
+// CheckHost is [Check] for engines on a processor: it refuses what only a GPU
+// computes, too.
+func CheckHost(c *kernels.Config) error {
+	if err := Check(c); err != nil {
+		return err
+	}
+	if c.Precision == kernels.TF32 {
+		return fmt.Errorf("kernels: Precision is %q, which needs a GPU; it must be %q", c.Precision, kernels.Float32)
+	}
+	return nil
 }
 
 // CheckHyperparameters refuses hyperparameters no update can be done with.

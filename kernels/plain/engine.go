@@ -62,7 +62,7 @@ type episode struct{ ret, length float32 }
 // New makes an engine of c.Population fresh members. The config must not change
 // afterwards.
 func New(c *kernels.Config) (kernels.Engine, error) {
-	if err := host.Check(c); err != nil {
+	if err := host.CheckHost(c); err != nil {
 		return nil, err
 	}
 	layout, err := kernels.NewLayout(c)
