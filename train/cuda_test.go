@@ -134,6 +134,7 @@ func TestLostDevice(t *testing.T) {
 	require.NoError(t, err)
 	_, err = run.Train(context.Background())
 	control.FailCall(0, 0)
+	defer control.Reset(0)
 	require.ErrorIs(t, err, cuda.ErrIllegalAddress)
 	for _, want := range []string{"update 8", "members 0 to 3", "the checkpoint of update 5 is whole", "brood resume " + dir, "run.device=cpu"} {
 		assert.ErrorContains(t, err, want)

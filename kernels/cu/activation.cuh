@@ -28,8 +28,8 @@ DEVICE float rcp(float x) { return 1.f / x; }
 DEVICE float within(float x, float low, float high) { return x < low ? low : x > high ? high : x; }
 
 // activate8 applies the activation function to eight numbers: relu, or
-// tanh(x) = 1 - 2/(1 + e^2x), which saturates by itself and is off by at most
-// 2.5e-7 (absolute, not relative: near 0 too). The eight go through each stage
+// tanh(x) = 1 - 2/(1 + e^2x), which saturates by itself and is off by less
+// than 4e-7 (absolute, not relative: near 0 too). The eight go through each stage
 // together, so that their latencies overlap. A NaN stays one.
 DEVICE void activate8(int relu, float *x) {
   if (relu) {

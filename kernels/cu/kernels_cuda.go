@@ -52,7 +52,10 @@ func (p *Plan) Allocate(ctx *cuda.Context, s *cuda.Stream) error {
 	var made []cuda.Buffer
 	undo := func(err error) error {
 		for i := len(made) - 1; i >= 0; i-- {
-			err = errors.Join(err, ctx.Free(made[i]))
+			// A lost device frees everything with its context.
+			if failed := ctx.Free(made[i]); !cuda.Lost(failed) {
+				err = errors.Join(err, failed)
+			}
 		}
 		return err
 	}

@@ -20,7 +20,7 @@ KERNEL __launch_bounds__(TILE_THREADS(BACKWARD_ROWS), 3) linear_backward_input(P
   __syncthreads();
 
   AlongDepth<BACKWARD_ROWS, TILE_THREADS(BACKWARD_ROWS)> dy = {layer_delta(p, block.m, block.net, layer), l.out, rows};
-  AcrossDepth<TILE_COLS, TILE_THREADS(BACKWARD_ROWS)> w = {policy(p, block.m) + l.weight, l.in, col0, nullptr, 0.f};
+  AcrossDepth<TILE_COLS, TILE_THREADS(BACKWARD_ROWS), false> w = {policy(p, block.m) + l.weight, l.in, col0, nullptr, 0.f};
   const GemmPlace at;
   float c[8][8] = {};
   gemm<BACKWARD_ROWS>(c, shared, dy, w, at, 0, l.out);

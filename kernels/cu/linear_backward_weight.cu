@@ -21,12 +21,19 @@ KERNEL __launch_bounds__(TILE_THREADS(WEIGHT_ROWS), 6) linear_backward_weight(Pa
   if (out0 >= l.out || skipped(p, r, block.m)) return;
 
   const int split = block.tile / tiles, from = split * p.split_rows, to = min(r.count, from + p.split_rows);
-  AcrossDepth<WEIGHT_ROWS, TILE_THREADS(WEIGHT_ROWS)> dy = {layer_delta(p, block.m, block.net, layer), l.out, out0, nullptr, 0.f};
-  AcrossDepth<TILE_COLS, TILE_THREADS(WEIGHT_ROWS)> x = {layer_input(p, r, block.m, block.net, layer), l.in, in0,
-                                                         row_index(r, block.m, layer), 0.f};
+  AcrossDepth<WEIGHT_ROWS, TILE_THREADS(WEIGHT_ROWS), false> dy = {layer_delta(p, block.m, block.net, layer), l.out, out0, nullptr, 0.f};
+  const float *input = layer_input(p, r, block.m, block.net, layer);
+  const int *index = row_index(r, block.m, layer);
   const GemmPlace at;
   float c[8][8] = {};
-  gemm<WEIGHT_ROWS>(c, shared, dy, x, at, from, to);
+  // The loop twice, instead of a branch at every element.
+  if (index) {
+    AcrossDepth<TILE_COLS, TILE_THREADS(WEIGHT_ROWS), true> x = {input, l.in, in0, index, 0.f};
+    gemm<WEIGHT_ROWS>(c, shared, dy, x, at, from, to);
+  } else {
+    AcrossDepth<TILE_COLS, TILE_THREADS(WEIGHT_ROWS), false> x = {input, l.in, in0, nullptr, 0.f};
+    gemm<WEIGHT_ROWS>(c, shared, dy, x, at, from, to);
+  }
 
   float *part = f32(p.partial) + ((long long)block.m * p.splits + split) * p.policy_size;
 #pragma unroll

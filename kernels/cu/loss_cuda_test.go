@@ -64,7 +64,6 @@ func (k *tiledCase) config() *kernels.Config {
 func newGradient(t *testing.T, k *tiledCase) *tiled {
 	c := k.config()
 	f, random := newTiled(t, c), rand.New(rand.NewPCG(3, uint64(k.obsDim)))
-	require.False(t, f.plan.FusedUpdate, "the case is not one of the tiled path")
 	f.scramble(random, 0.4)
 	require.NoError(t, f.engine.Collect())
 	b := c.Rows()

@@ -3,6 +3,7 @@
 package gpu
 
 import (
+	"errors"
 	"fmt"
 
 	"brood/cuda"
@@ -50,7 +51,7 @@ type player struct {
 
 // evaluate plays all episodes of the players. The networks run for the range of
 // members that holds all of them.
-func (s *shard) evaluate(ev *kernels.Evaluation, players []*player) error {
+func (s *shard) evaluate(ev *kernels.Evaluation, players []*player) (err error) {
 	first, last := s.members, 0
 	for _, x := range players {
 		first, last = min(first, x.member), max(last, x.member)
@@ -61,7 +62,7 @@ func (s *shard) evaluate(ev *kernels.Evaluation, players []*player) error {
 	if err != nil {
 		return err
 	}
-	defer stage.free()
+	defer func() { err = errors.Join(err, stage.free()) }()
 	clear(stage.obs)
 	for from := 0; from < ev.Episodes; from += n {
 		rows := min(n, ev.Episodes-from)
@@ -102,8 +103,7 @@ func (s *shard) newStage(obs, actions int) (*stage, error) {
 	}{{"observations", obs, &x.obs}, {"actions", actions, &x.actions}} {
 		memory, err := s.ctx.AllocPinned(b.name, 4*int64(b.n))
 		if err != nil {
-			x.free()
-			return nil, err
+			return nil, errors.Join(err, x.free())
 		}
 		x.memory = append(x.memory, memory)
 		*b.to = floats(memory.Bytes())
@@ -111,12 +111,15 @@ func (s *shard) newStage(obs, actions int) (*stage, error) {
 	return x, nil
 }
 
-// free releases the memory; what a lost device refuses is released with its
-// context.
-func (x *stage) free() {
+// free releases the memory. A lost device does so with its context.
+func (x *stage) free() error {
+	var errs []error
 	for _, m := range x.memory {
-		_ = m.Free()
+		if err := m.Free(); !cuda.Lost(err) {
+			errs = append(errs, err)
+		}
 	}
+	return errors.Join(errs...)
 }
 
 // startEpisodes resets rows environments to the first states of episodes from,

@@ -21,6 +21,10 @@ package control
 // static void fail_call(uint64_t k, int code) { ((void (*)(uint64_t, int))driver("softcuda_fail_call"))(k, code); }
 // static uint64_t live_bytes(void) { return ((uint64_t (*)(void))driver("softcuda_live_bytes"))(); }
 // static uint64_t copied(int kind) { return ((uint64_t (*)(int))driver("softcuda_copied"))(kind); }
+// static void reset(int device) {
+//   while (((int (*)(int))driver("cuDevicePrimaryCtxRelease_v2"))(device) != 201) {}
+//   ((int (*)(int))driver("cuDevicePrimaryCtxReset_v2"))(device);
+// }
 import "C"
 
 // Kinds of copies, for [Copied].
@@ -44,6 +48,11 @@ func Reports() int { return int(C.reports()) }
 // FailCall makes the k-th driver call from now (1 is the next) return an error
 // code; k 0 takes that back.
 func FailCall(k uint64, code int) { C.fail_call(C.uint64_t(k), C.int(code)) }
+
+// Reset destroys a device's primary context, whatever has become of it, as a new
+// process would: it is released until nobody holds it (CUDA_ERROR_INVALID_CONTEXT,
+// 201).
+func Reset(device int) { C.reset(C.int(device)) }
 
 // LiveBytes are allocated on all devices, and pinned on the host.
 func LiveBytes() uint64 { return uint64(C.live_bytes()) }

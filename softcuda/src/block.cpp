@@ -5,7 +5,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include <mutex>
 #include <utility>
+#include <vector>
 
 #include "checker.h"
 #include "config.h"
@@ -21,12 +23,44 @@ __thread sc_block *sc_this_block __attribute__((tls_model("initial-exec"), visib
 
 uint64_t launches;
 
+namespace {
+
+// Workers of OS threads that have ended, for new ones: a program may end a thread
+// with every context it closes, and a worker has hundreds of fibers.
+struct Idle {
+  std::mutex mutex;
+  std::vector<Worker *> workers;
+};
+
+Idle &idle() {
+  static Idle *list = new Idle;  // threads may end after static objects are destroyed
+  return *list;
+}
+
+// Owner gives an OS thread's worker back when the thread ends.
+struct Owner {
+  Worker *worker = nullptr;
+  ~Owner() {
+    std::lock_guard<std::mutex> lock(idle().mutex);
+    if (worker) idle().workers.push_back(worker);
+  }
+};
+
+Worker *take_worker() {
+  std::lock_guard<std::mutex> lock(idle().mutex);
+  if (idle().workers.empty()) return new Worker;
+  Worker *worker = idle().workers.back();
+  idle().workers.pop_back();
+  return worker;
+}
+
+}  // namespace
+
 Worker &Worker::mine() {
   static thread_local Worker *worker __attribute__((tls_model("initial-exec"))) = nullptr;
-  // Never freed: its fibers may be needed as long as the OS thread lives, and the
-  // OS threads of a test live as long as the process.
   if (!worker) {
-    worker = new Worker;
+    static thread_local Owner owner;
+    worker = owner.worker = take_worker();
     ensure_signal_stack();
   }
   return *worker;
@@ -55,38 +89,10 @@ bool Worker::owns(const void *address) const {
          within(l.arguments.data(), l.arguments.data() + l.arguments.size());
 }
 
-// Scheduling. A thread runs until it waits; then the next runnable one resumes, or
-// else the next thread starts on a fiber that is free.
-
-inline Fiber *Worker::free_fiber() {
-  if (free_fibers_.empty()) {
-    Fiber *fiber = fiber_new(fiber_main, config().stack_bytes);
-    fibers_.push_back(fiber);
-    return fiber;
-  }
-  Fiber *fiber = free_fibers_.back();
-  free_fibers_.pop_back();
+Fiber *Worker::new_fiber() {
+  Fiber *fiber = fiber_new(fiber_main, config().stack_bytes);
+  fibers_.push_back(fiber);
   return fiber;
-}
-
-inline void Worker::switch_to(Fiber *fiber) {
-  Fiber *self = running_;
-  if (fiber->thread >= 0) sc_this_thread = &threads_[fiber->thread];
-  if (fiber == self) return;
-  running_ = fiber;
-  fiber_switch(&self->flow, fiber->flow);
-}
-
-void Worker::yield() {
-  if (ready_head_ != ready_tail_) {
-    const int thread = ready_[ready_head_];
-    if (++ready_head_ == ready_.size()) ready_head_ = 0;
-    switch_to(fiber_of_[thread]);
-  } else if (started_ < count_) {
-    switch_to(free_fiber());
-  } else {
-    fiber_switch(&running_->flow, scheduler_);
-  }
 }
 
 void Worker::abort_block(CUresult error) {
@@ -181,12 +187,13 @@ EXPORT int sc_barrier(int kind, int predicate, const char *file, int site) {
 
 void Worker::prepare_shared() {
   if (!dynamic_) {
-    void *map = mmap(nullptr, MAX_SHARED_BYTES + 2 * SHARED_GUARD_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    dynamic_ = (char *)map + SHARED_GUARD_BYTES;
-    if (map == MAP_FAILED || mprotect(dynamic_, MAX_SHARED_BYTES, PROT_READ | PROT_WRITE)) {
+    const size_t room = (MAX_SHARED_BYTES + SHARED_GUARD_BYTES - 1) / SHARED_GUARD_BYTES * SHARED_GUARD_BYTES;
+    char *map = (char *)mmap(nullptr, room + 2 * SHARED_GUARD_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (map == MAP_FAILED || mprotect(map + SHARED_GUARD_BYTES, room, PROT_READ | PROT_WRITE)) {
       perror("softcuda: shared memory");
       exit(2);
     }
+    dynamic_ = map + SHARED_GUARD_BYTES + room - MAX_SHARED_BYTES;
   }
   // Its end touches the guard, as near as the alignment allows.
   const uint32_t room = (launch_->shared_bytes + 15) / 16 * 16;

@@ -67,7 +67,7 @@ Config read() {
   if (c.align & (c.align - 1)) refuse("SOFTCUDA_ALIGN", getenv("SOFTCUDA_ALIGN"), "a power of two from 16 to 4096");
   read_order(c);
   c.devices = (int)number("SOFTCUDA_DEVICES", 1, 0, 64);
-  c.memory = (size_t)number("SOFTCUDA_MEMORY", 8ll << 30, 1, 1ll << 46);
+  c.memory = (size_t)number("SOFTCUDA_MEMORY", 2ll << 30, 1, 1ll << 46);
   c.multiprocessors = (int)number("SOFTCUDA_SMS", 4, 1, 1024);
   c.driver_version = (int)number("SOFTCUDA_VERSION", 12040, 1000, 99990);
   c.compute_capability = (int)number("SOFTCUDA_CC", 90, 10, 999);

@@ -312,3 +312,18 @@ API(cuGraphExecKernelNodeSetParams_v2, (CUgraphExec exec, CUgraphNode node, cons
   ENTER(CONTEXT);
   return change(*call.context, exec, node, params);
 }
+
+// A program learns so which node its last call made.
+API(cuStreamGetCaptureInfo_v2, (CUstream handle, CUstreamCaptureStatus *status, cuuint64_t *id, CUgraph *graph,
+                                const CUgraphNode **dependencies, size_t *count)) {
+  ENTER(CONTEXT);
+  const Stream *stream = find_stream(*call.context, handle);
+  RETURN_IF(!stream, CUDA_ERROR_INVALID_HANDLE);
+  RETURN_IF(!status || graph, CUDA_ERROR_INVALID_VALUE);
+  *status = capture_status(*stream);
+  RETURN_IF(*status != CU_STREAM_CAPTURE_STATUS_ACTIVE, CUDA_SUCCESS);
+  if (id) *id = (cuuint64_t)(uintptr_t)stream->capture.get();
+  if (dependencies) *dependencies = (const CUgraphNode *)stream->last.data();
+  if (count) *count = stream->last.size();
+  return CUDA_SUCCESS;
+}

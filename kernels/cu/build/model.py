@@ -86,7 +86,7 @@ def expected(population, guess):
 def section(table):
     header = ["population", "env steps", "GFLOP", "MB", "floor by FLOP, ms", "floor by bytes, ms", "ceiling, M env-steps/s", "expected, ms", "expected, M env-steps/s"]
     rows = []
-    for population in (1, 8, 64):
+    for population in (1, 8, 64, 512):
         steps = population * ROWS
         floor = flop(population) / PEAK
         best, worst = expected(population, BEST), expected(population, WORST)
@@ -104,7 +104,7 @@ on an H100 or H200 SXM at its full clock: {PEAK / 1e12:.0f} TFLOP/s fp32 without
 {table(header, rows)}
 
 - FLOP counts matrix products only: {FORWARD:,} per environment step forward while collecting, {UPDATE:,} per row and epoch in the update.
-- Bytes count every buffer each time it is used. Up to some tens of MB they stay in the L2 cache (50 MB), so memory is not the limit.
+- Bytes count every buffer each time it is used, as if all came from memory; much of it stays in the L2 cache (50 MB). Memory is not the limit.
 - The ceiling is what the fp32 units allow if they did nothing but these products.
 - Expected is a guess between two sets of assumptions, in `build/model.py`: {WORST.efficiency:.0%} to {BEST.efficiency:.0%} of the peak in the update's products,
   {BEST.step * 1e6:.1f} to {WORST.step * 1e6:.1f} us for a step of the rollout, which waits for latency and not for arithmetic, and {BEST.launch * 1e6:.1f} to {WORST.launch * 1e6:.1f} us for each of {LAUNCHES} dependent launches.
