@@ -71,5 +71,6 @@ cat >"$build/env" <<END
 export CGO_ENABLED=1
 export CGO_CFLAGS="-O2 -g -I$root/cuda/compat -I$include"
 export CGO_LDFLAGS="-L$build/lib -Wl,--as-needed"
+export BROOD_CUDA_INCLUDE="$include"
 END
 echo "headers.sh: cuda.h from $include; now: . $build/env"

@@ -98,6 +98,8 @@ func TestScenarios(t *testing.T) {
 		{name: "modules"},
 		{name: "cubins"},
 		{name: "launch_limits"},
+		{name: "poison"},
+		{name: "descending", env: []string{"SOFTCUDA_ORDER=desc"}},
 		{name: "failing_calls"},
 		{name: "failing_call_of_environment", env: []string{"SOFTCUDA_FAIL_CALL=3", "SOFTCUDA_FAIL_CODE=700"}},
 		{name: "error_names"},
@@ -149,6 +151,7 @@ func TestWrongKernels(t *testing.T) {
 		{"bug_mask_without_self", "1 32 0", `the mask 0000ffff leaves out the lane that calls it`, divergence, true},
 		{"bug_shuffle_from_absent", "1 32 0", `shuffle at bugs.cu:\d+ reads lane 16, which takes no part`, asserted, true},
 		{"bug_missing_barrier", "1 256 0", `race \(read after write, shared memory\)`, asserted, false},
+		{"bug_missing_syncwarp", "1 32 0", `race \(read after write, shared memory\)`, asserted, false},
 		{"bug_warp_synchronous", "1 32 0", `race \(write after read, shared memory\)`, asserted, false},
 		{"bug_write_after_read", "1 64 0", `race \(write after read, shared memory\)`, asserted, false},
 		{"bug_same_value", "1 64 0", `race \(write after write, shared memory\)`, asserted, false},
@@ -160,6 +163,7 @@ func TestWrongKernels(t *testing.T) {
 		{"bug_static_overrun", "1 32 0", `index outside an array's type`, illegal, false},
 		{"bug_dynamic_overrun", "1 64 128", `4-byte write out of bounds, at byte 128 of 128 bytes of dynamic shared memory`, illegal, true},
 		{"bug_deadlock", "1 32 0", `deadlock: .* 1 at the barrier bugs.cu:\d+, lanes fffffffe of warp 0`, "CUDA_ERROR_LAUNCH_TIMEOUT", true},
+		{"bug_division_by_zero", "1 1 0", `division of integers by zero`, illegal, true},
 		{"bug_stack_overflow", "1 1 0", `stack overflow|out of bounds`, illegal, true},
 	} {
 		t.Run(c.kernel, func(t *testing.T) {

@@ -73,7 +73,7 @@ func TestGPURunResumesToTheBit(t *testing.T) {
 }
 
 // A run goes on from a checkpoint on another device, from the same bits.
-func TestRunsGoAcrossDevices(t *testing.T) {
+func TestGPURunsGoAcrossDevices(t *testing.T) {
 	needGPUs(t, 2)
 	for _, devices := range [][2]string{{"cuda", "cpu"}, {"cpu", "cuda"}, {"cuda", "cuda:0,1"}, {"cuda:1,0", "cuda"}} {
 		t.Run(devices[0]+" to "+devices[1], func(t *testing.T) {
@@ -119,7 +119,7 @@ func TestGPUCheckpointPlaysOnTheProcessor(t *testing.T) {
 
 // The device is lost in the middle of a run: the error says where and what is
 // left, the last checkpoint is whole, and the run goes on from it.
-func TestLostDevice(t *testing.T) {
+func TestGPULost(t *testing.T) {
 	needGPUs(t, 1)
 	if !control.Present() {
 		t.Skip("needs the fake driver: the device is lost on purpose")

@@ -161,7 +161,8 @@ func (r *Run) Train(ctx context.Context) (*Summary, error) {
 	// An update that was begun is finished.
 	for r.updates < r.total && (ctx.Err() == nil || r.begun > r.updates) {
 		if err := r.update(ctx); err != nil {
-			return nil, errors.Join(r.howToGoOn(err), r.finishSaving())
+			unsaved := r.finishSaving() // one that was begun before may still become whole
+			return nil, errors.Join(r.howToGoOn(err), unsaved)
 		}
 		if r.checkpointDue(r.updates) && r.updates < r.total {
 			r.warnOfSave(r.updates, r.beginSaving())

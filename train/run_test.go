@@ -34,7 +34,7 @@ pbt:
     - {name: learning_rate, min: 1e-4, max: 1e-2, log_scale: true}
     - {name: clip_range, min: 0.05, max: 0.4}
 checkpoint: {every: 5, keep: 2}
-run: {total_steps: 3000, seed: 7, selection_episodes: 3}
+run: {total_steps: 3000, seed: 7, selection_episodes: 3, device: cpu}
 `
 
 func smallConfig(t *testing.T, set ...string) Config {

@@ -27,7 +27,7 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	binary = filepath.Join(dir, "brood")
-	build := exec.Command("go", "build", "-o", binary, ".")
+	build := exec.Command("go", "build", "-tags", buildTags, "-o", binary, ".")
 	build.Stdout, build.Stderr = os.Stdout, os.Stderr
 	code := 1
 	if err := build.Run(); err == nil {
@@ -180,8 +180,6 @@ func TestExitCodesAndMessages(t *testing.T) {
 		{"train bad.yaml", 2, "brood: bad.yaml:2:3: ppo.gama: unknown key; did you mean gamma?\n       bad.yaml:3:10: ppo.steps: is the text \"x\", but a whole number is expected\n"},
 		{"train --set ppo.gama=1", 2, "brood: --set ppo.gama=1: ppo.gama: unknown key; did you mean gamma?"},
 		{"train --set gamma", 2, "--set gamma: want KEY=VALUE"},
-		{"train --device cuda", 2, `--device cuda: run.device: "cuda" is not available: this build has no CUDA engine`},
-		{"train --device cuda:0", 2, "this build has no CUDA engine"},
 		{"train --device gpu", 2, `"gpu" is not valid: must be auto, cpu, cuda or cuda:N`},
 		{"train small.yaml --out done", 2, "the run folder is not empty: done holds a run; choose another --out, or continue it with `brood resume done`"},
 		{"train small.yaml --out done/best.ckpt/x", 1, "not a directory"},
@@ -215,7 +213,7 @@ func TestExitCodesAndMessages(t *testing.T) {
 func TestDoctorAndPresetsAndHelp(t *testing.T) {
 	out, _, code := brood(t, t.TempDir(), "doctor")
 	require.Zero(t, code)
-	for _, want := range []string{"\ncpu ", "\nthreads ", "\nmemory ", "this build has no CUDA engine", "trained and played a small population"} {
+	for _, want := range []string{"\ncpu ", "\nthreads ", "\nmemory ", "\ngpu ", "trained and played a small population"} {
 		assert.Contains(t, out, want)
 	}
 	out, _, code = brood(t, t.TempDir(), "presets")

@@ -24,32 +24,40 @@ import (
 // Factory makes an engine, as its package's New does.
 type Factory func(*kernels.Config) (kernels.Engine, error)
 
-// Run runs the whole suite but for the goldens, which are in [Golden].
+// Run runs the whole suite but for the goldens, which are in [Golden]. With
+// -short it leaves out what repeats whole iterations many times over: enough for
+// a run in which every memory access is checked.
 func Run(t *testing.T, newEngine Factory) {
 	for _, s := range []struct {
 		name string
 		test func(*testing.T, Factory)
+		long bool
 	}{
-		{"FiniteDifferences", finiteDifferences},
-		{"Advantages", advantages},
-		{"AgainstPlain", againstPlain},
-		{"Normalization", normalization},
-		{"Draws", draws},
-		{"Episodes", episodes},
-		{"Evaluate", evaluate},
-		{"Initial", initial},
-		{"Exploit", exploit},
-		{"ExploitThenUpdates", exploitThenUpdates},
-		{"HyperparametersTakeEffect", hyperparametersTakeEffect},
-		{"Schedule", schedule},
-		{"SnapshotRestore", snapshotRestore},
-		{"Determinism", determinism},
-		{"MadeUpSection", madeUpSection},
-		{"NaN", nan},
-		{"Errors", errorsNamed},
-		{"Close", closed},
+		{"FiniteDifferences", finiteDifferences, true},
+		{"Advantages", advantages, false},
+		{"AgainstPlain", againstPlain, true},
+		{"Normalization", normalization, false},
+		{"Draws", draws, true},
+		{"Episodes", episodes, true},
+		{"Evaluate", evaluate, true},
+		{"Initial", initial, false},
+		{"Exploit", exploit, false},
+		{"ExploitThenUpdates", exploitThenUpdates, true},
+		{"HyperparametersTakeEffect", hyperparametersTakeEffect, true},
+		{"Schedule", schedule, true},
+		{"SnapshotRestore", snapshotRestore, false},
+		{"Determinism", determinism, true},
+		{"MadeUpSection", madeUpSection, false},
+		{"NaN", nan, true},
+		{"Errors", errorsNamed, false},
+		{"Close", closed, false},
 	} {
-		t.Run(s.name, func(t *testing.T) { s.test(t, newEngine) })
+		t.Run(s.name, func(t *testing.T) {
+			if s.long && testing.Short() {
+				t.Skip("left out with -short")
+			}
+			s.test(t, newEngine)
+		})
 	}
 }
 

@@ -38,7 +38,8 @@ struct sc_kernel {
   const char *unit;  // the .cu file, without the suffix
   void (*call)(void **arguments);
   int parameters;
-  const uint32_t *sizes;  // of the parameters, in bytes
+  const uint32_t *sizes;       // of the parameters, in bytes
+  const uint32_t *alignments;  // of the parameters
 };
 
 enum sc_barrier_kind { SC_SYNC, SC_SYNC_COUNT, SC_SYNC_AND, SC_SYNC_OR };

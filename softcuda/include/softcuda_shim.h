@@ -59,11 +59,13 @@ struct sc_kernel_of<F> {
   static void call(void **arguments) { spread(arguments, std::index_sequence_for<A...>{}); }
   static constexpr int parameters = sizeof...(A);
   static constexpr uint32_t sizes[] = {(uint32_t)sizeof(A)..., 0};
+  static constexpr uint32_t alignments[] = {(uint32_t)alignof(A)..., 0};
 };
 
-#define SC_KERNEL(k)                                                                   \
-  static const sc_kernel sc_kernel_##k = {#k, SC_UNIT, sc_kernel_of<&k>::call,         \
-                                          sc_kernel_of<&k>::parameters, sc_kernel_of<&k>::sizes}; \
+#define SC_KERNEL(k)                                                                            \
+  static const sc_kernel sc_kernel_##k = {#k, SC_UNIT, sc_kernel_of<&k>::call,                  \
+                                          sc_kernel_of<&k>::parameters, sc_kernel_of<&k>::sizes, \
+                                          sc_kernel_of<&k>::alignments};                        \
   __attribute__((constructor)) static void sc_register_##k() { sc_register(&sc_kernel_##k); }
 
 #define SC_SHARED                                                                  \

@@ -295,6 +295,8 @@ void Worker::report_fault() const {
   const std::string line = source_line(fault_.instruction);
   if (fault_.signal == SIGILL)
     report("trap: index outside an array's type, or __builtin_trap: %s at %s", who.c_str(), line.c_str());
+  else if (fault_.signal == SIGFPE)
+    report("division of integers by zero, which a device does not notice: %s at %s", who.c_str(), line.c_str());
   else if (running_->stack - 65536 <= (char *)fault_.address && (char *)fault_.address < running_->stack)
     report("stack overflow (SOFTCUDA_STACK has its size): %s at %s", who.c_str(), line.c_str());
   else

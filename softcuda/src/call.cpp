@@ -122,7 +122,8 @@ static CUresult look_up(const char *symbol, void **function, int version) {
       {"cuGraphExecUpdate", 12000},              {"cuGetProcAddress", 12000},
       {"cuEventElapsedTime", 12080},
   };
-  const std::string name = symbol;
+  std::string name = symbol;
+  if (name == "cuGraphInstantiate" && version >= 12000) name = "cuGraphInstantiateWithFlags";
   const auto since = second_form_since.find(name);
   *function = nullptr;
   if (since == second_form_since.end() || version >= since->second) *function = find_entry(name + "_v2");

@@ -55,6 +55,14 @@ enum class Kind { READ, WRITE, ATOMIC };
 std::vector<Cell> static_cells, dynamic_cells;
 uint32_t block_number;
 
+// The block that runs: there is one worker.
+struct {
+  Worker *worker;
+  const Allocation *last;  // that was accessed; none goes while a launch runs
+  const char *storage;     // thread-local, with the static shared arrays
+  size_t storage_bytes;
+} now_running;
+
 // Reports already made: one for each place, kind and launch.
 std::set<std::tuple<const void *, const char *, uint64_t>> made;
 
@@ -162,18 +170,23 @@ const char *name_of(Kind kind) { return kind == Kind::READ ? "read" : kind == Ki
 // A static shared array, by the offset in the thread-local storage.
 Target static_target(Worker &worker, size_t offset, size_t bytes, Kind kind, const char *code) {
   const HostKernel &kernel = *worker.launch().kernel;
-  const auto &arrays = kernel.library->arrays;
-  if (!arrays.empty()) {
-    auto i = std::upper_bound(arrays.begin(), arrays.end(), offset,
-                              [](size_t o, const SharedArray &a) { return o < a.offset; });
-    if (i != arrays.begin()) --i;
-    if (!kernel.library->may_use(kernel, *i) || offset < i->offset || offset + bytes > i->offset + i->bytes)
-      out_of_bounds(worker, kind, bytes,
-                    format("%ld bytes from the begin of the shared array %s, which has %zu", (long)(offset - i->offset),
-                           i->name.c_str(), i->bytes),
-                    code);
-  }
+  if (kernel.library->arrays.empty()) return {&static_cells[offset / 4], true};  // its symbols were stripped
+  const auto &arrays = kernel.arrays;
+  auto i = std::upper_bound(arrays.begin(), arrays.end(), offset,
+                            [](size_t o, const SharedArray *a) { return o < a->offset; });
+  if (i == arrays.begin()) out_of_bounds(worker, kind, bytes, "before the kernel's shared arrays", code);
+  const SharedArray &array = **--i;
+  if (offset + bytes > array.offset + array.bytes)
+    out_of_bounds(worker, kind, bytes,
+                  format("at byte %zu of the shared array %s, which has %zu", offset - array.offset, array.name.c_str(),
+                         array.bytes),
+                  code);
   return {&static_cells[offset / 4], true};
+}
+
+Target allocation_target(const Allocation &a, uintptr_t address) {
+  // Cells are of whole words, although an allocation may begin in the middle of one.
+  return {(Cell *)a.shadow + (address / 4 - a.base / 4), false};
 }
 
 Target global_target(Worker &worker, uintptr_t address, size_t bytes, Kind kind, const char *code) {
@@ -185,23 +198,27 @@ Target global_target(Worker &worker, uintptr_t address, size_t bytes, Kind kind,
     out_of_bounds(worker, kind, bytes, format("in memory of device %d, to which device %d has no peer access", a->device(),
                                               context.device->ordinal), code);
   if (!a->shadow) a->shadow = (Shadow *)calloc(a->bytes / 4 + 2, sizeof(Cell));
-  // Cells are of whole words, although an allocation may begin in the middle of one.
-  return {(Cell *)a->shadow + (address / 4 - a->base / 4), false};
+  now_running.last = a;
+  return allocation_target(*a, address);
 }
 
-// Where the access goes to, or no cell if it needs no check.
-Target find_target(Worker &worker, const char *address, size_t bytes, Kind kind, const char *code) {
+// Where the access goes to, or no cell if it needs no check. What is asked first
+// answers most: the checker's time goes here.
+Target find_target(const char *address, size_t bytes, Kind kind, const char *code) {
+  Worker &worker = *now_running.worker;
+  const Allocation *last = now_running.last;
+  if (last && (uintptr_t)address - last->base < last->bytes && bytes <= last->end() - (uintptr_t)address)
+    return allocation_target(*last, (uintptr_t)address);
+  const size_t offset = (size_t)(address - now_running.storage);
+  if (offset < now_running.storage_bytes) return static_target(worker, offset, bytes, kind, code);
   if (worker.owns(address)) return {nullptr, false};
-  const Library &library = *worker.launch().kernel->library;
-  const char *storage = library.thread_bytes ? library.thread_storage() : nullptr;
-  if (storage && address >= storage && address < storage + library.thread_bytes)
-    return static_target(worker, (size_t)(address - storage), bytes, kind, code);
   const char *dynamic = (const char *)sc_this_block->dynamic, *map = worker.dynamic_map();
   const uint32_t dynamic_bytes = sc_this_block->dynamic_bytes;
   if (address >= dynamic && address + bytes <= dynamic + dynamic_bytes) return {&dynamic_cells[(address - dynamic) / 4], true};
   if (address >= map - SHARED_GUARD_BYTES && address < map + MAX_SHARED_BYTES + SHARED_GUARD_BYTES)
     out_of_bounds(worker, kind, bytes,
                   format("at byte %ld of %u bytes of dynamic shared memory", (long)(address - dynamic), dynamic_bytes), code);
+  const Library &library = *worker.launch().kernel->library;
   if (address >= library.begin && address < library.end) return {nullptr, false};  // constants
   return global_target(worker, (uintptr_t)address, bytes, kind, code);
 }
@@ -209,9 +226,9 @@ Target find_target(Worker &worker, const char *address, size_t bytes, Kind kind,
 void check(const void *pointer, size_t bytes, Kind kind, const void *return_address) {
   if (!sc_this_block || !sc_this_thread || !bytes) return;
   const char *address = (const char *)pointer, *code = (const char *)return_address - 1;
-  Worker &worker = Worker::mine();
-  const Target target = find_target(worker, address, bytes, kind, code);
+  const Target target = find_target(address, bytes, kind, code);
   if (!target.cell) return;
+  Worker &worker = *now_running.worker;
   Access now;
   now.block = block_number;
   now.thread = (uint16_t)sc_this_thread->linear;
@@ -232,9 +249,11 @@ void check(const void *pointer, size_t bytes, Kind kind, const void *return_addr
 
 }  // namespace
 
-void checker_begin_block(const Worker &worker) {
+void checker_begin_block(Worker &worker) {
   block_number++;
   const Library &library = *worker.launch().kernel->library;
+  now_running = {&worker, nullptr, nullptr, library.thread_bytes};
+  if (library.thread_bytes) now_running.storage = library.thread_storage();
   if (static_cells.size() < library.thread_bytes / 4 + 2) static_cells.resize(library.thread_bytes / 4 + 2);
   if (dynamic_cells.empty()) dynamic_cells.resize(MAX_SHARED_BYTES / 4 + 2);
 }

@@ -6,7 +6,7 @@ class Worker;
 struct Allocation;
 
 // checker_begin_block starts a new history of shared memory.
-void checker_begin_block(const Worker &worker);
+void checker_begin_block(Worker &worker);
 
 // checker_forget drops what it knows about an allocation that is freed.
 void checker_forget(Allocation &allocation);

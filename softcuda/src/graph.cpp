@@ -139,6 +139,22 @@ API(cuStreamIsCapturing, (CUstream handle, CUstreamCaptureStatus *status)) {
   return CUDA_SUCCESS;
 }
 
+// The nodes that the next one will follow: of a stream that did not wait for
+// another, the one that its last call made.
+API(cuStreamGetCaptureInfo_v2, (CUstream handle, CUstreamCaptureStatus *status, cuuint64_t *id, CUgraph *graph,
+                                const CUgraphNode **dependencies, size_t *count)) {
+  ENTER(CONTEXT);
+  const Stream *stream = find_stream(*call.context, handle);
+  RETURN_IF(!stream, CUDA_ERROR_INVALID_HANDLE);
+  RETURN_IF(!status || graph, CUDA_ERROR_INVALID_VALUE);
+  *status = capture_status(*stream);
+  RETURN_IF(*status != CU_STREAM_CAPTURE_STATUS_ACTIVE, CUDA_SUCCESS);
+  if (id) *id = (cuuint64_t)(uintptr_t)stream->capture.get();
+  if (dependencies) *dependencies = (const CUgraphNode *)stream->last.data();
+  if (count) *count = stream->last.size();
+  return CUDA_SUCCESS;
+}
+
 // Graphs.
 
 API(cuGraphCreate, (CUgraph * result, unsigned flags)) {
@@ -311,19 +327,4 @@ API(cuGraphExecKernelNodeSetParams, (CUgraphExec exec, CUgraphNode node, const K
 API(cuGraphExecKernelNodeSetParams_v2, (CUgraphExec exec, CUgraphNode node, const KernelParams2 *params)) {
   ENTER(CONTEXT);
   return change(*call.context, exec, node, params);
-}
-
-// A program learns so which node its last call made.
-API(cuStreamGetCaptureInfo_v2, (CUstream handle, CUstreamCaptureStatus *status, cuuint64_t *id, CUgraph *graph,
-                                const CUgraphNode **dependencies, size_t *count)) {
-  ENTER(CONTEXT);
-  const Stream *stream = find_stream(*call.context, handle);
-  RETURN_IF(!stream, CUDA_ERROR_INVALID_HANDLE);
-  RETURN_IF(!status || graph, CUDA_ERROR_INVALID_VALUE);
-  *status = capture_status(*stream);
-  RETURN_IF(*status != CU_STREAM_CAPTURE_STATUS_ACTIVE, CUDA_SUCCESS);
-  if (id) *id = (cuuint64_t)(uintptr_t)stream->capture.get();
-  if (dependencies) *dependencies = (const CUgraphNode *)stream->last.data();
-  if (count) *count = stream->last.size();
-  return CUDA_SUCCESS;
 }

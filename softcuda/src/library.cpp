@@ -83,6 +83,16 @@ void read_arrays(Library &library) {
             [](const SharedArray &a, const SharedArray &b) { return a.offset < b.offset; });
 }
 
+// may_use tells whether a kernel may use an array, as far as is known. An array of a
+// kernel is the kernel's. An array of another function can be used by all kernels of
+// the files that the function is compiled in.
+bool may_use(const Library &library, const HostKernel &kernel, const SharedArray &array) {
+  if (array.function == kernel.name()) return true;
+  if (library.kernels.count(array.function)) return false;
+  const auto [first, last] = library.units.equal_range(array.symbol);
+  return first == last || std::any_of(first, last, [&](const auto &u) { return u.second == kernel.entry->unit; });
+}
+
 // assign_arrays tells each kernel which arrays its blocks may use.
 void assign_arrays(Library &library) {
   for (auto &[name, kernel] : library.kernels) {
@@ -91,7 +101,8 @@ void assign_arrays(Library &library) {
     for (const SharedArray &a : library.arrays) {
       const bool own = a.function == name;
       if (own) kernel.static_shared_bytes += a.bytes;
-      if (!library.may_use(kernel, a)) continue;
+      if (!may_use(library, kernel, a)) continue;
+      kernel.arrays.push_back(&a);
       if (!ranges.empty() && a.offset - (ranges.back().first + ranges.back().second) <= merge_gap)
         ranges.back().second = a.offset + a.bytes - ranges.back().first;
       else
@@ -135,15 +146,6 @@ EXPORT void sc_register_shared(void (*touch)()) {
 
 EXPORT void sc_register_array(const char *unit, const char *symbol) {
   if (loading) loading->units.insert({symbol, unit});
-}
-
-// An array of a kernel is the kernel's. An array of another function can be used by
-// all kernels of the files that the function is compiled in.
-bool Library::may_use(const HostKernel &kernel, const SharedArray &array) const {
-  if (array.function == kernel.name()) return true;
-  if (kernels.count(array.function)) return false;
-  const auto [first, last] = units.equal_range(array.symbol);
-  return first == last || std::any_of(first, last, [&](const auto &u) { return u.second == kernel.entry->unit; });
 }
 
 char *Library::thread_storage() const {

@@ -11,24 +11,25 @@
 
 struct Library;
 
+struct SharedArray {
+  std::string name;      // as in the source
+  std::string symbol;
+  std::string function;  // that declares it, "" if unknown
+  size_t offset, bytes;
+};
+
 struct HostKernel {
   const sc_kernel *entry = nullptr;
   const Library *library = nullptr;
   // Where its static shared arrays lie in the library's thread-local storage, and
   // those that any kernel may use: {offset, bytes}.
   std::vector<std::pair<size_t, size_t>> shared;
-  size_t static_shared_bytes = 0;  // of the kernel's own arrays
+  std::vector<const SharedArray *> arrays;  // in these ranges, by offset
+  size_t static_shared_bytes = 0;           // of the kernel's own arrays
 
   const char *name() const { return entry->name; }
   // poison_static_shared fills the calling OS thread's arrays with 0xff.
   void poison_static_shared() const;
-};
-
-struct SharedArray {
-  std::string name;      // as in the source
-  std::string symbol;
-  std::string function;  // that declares it, "" if unknown
-  size_t offset, bytes;
 };
 
 struct Library {
@@ -40,8 +41,6 @@ struct Library {
   const char *begin = nullptr, *end = nullptr;  // of its image in memory
   size_t thread_bytes = 0;                      // of its thread-local storage
 
-  // may_use tells whether a kernel may use an array, as far as is known.
-  bool may_use(const HostKernel &kernel, const SharedArray &array) const;
   // thread_storage is the calling OS thread's.
   char *thread_storage() const;
 };

@@ -141,15 +141,17 @@ API(cuModuleGetFunction, (CUfunction * result, CUmodule handle, const char *name
   return CUDA_SUCCESS;
 }
 
-// Offsets are as if each parameter were aligned to 8 bytes.
 API(cuFuncGetParamInfo, (CUfunction handle, size_t index, size_t *offset, size_t *bytes)) {
   ENTER(CONTEXT);
   const Function *function = find_function(*call.context, handle);
   RETURN_IF(!function, CUDA_ERROR_INVALID_HANDLE);
-  const sc_kernel *kernel = function->kernel->entry;
-  RETURN_IF(!offset || index >= (size_t)kernel->parameters, CUDA_ERROR_INVALID_VALUE);
-  *offset = 0;
-  for (size_t i = 0; i < index; i++) *offset += (kernel->sizes[i] + 7) / 8 * 8;
-  if (bytes) *bytes = kernel->sizes[index];
+  const sc_kernel &k = *function->kernel->entry;
+  RETURN_IF(!offset || index >= (size_t)k.parameters, CUDA_ERROR_INVALID_VALUE);
+  size_t end = 0;
+  for (size_t i = 0; i <= index; i++) {
+    *offset = (end + k.alignments[i] - 1) / k.alignments[i] * k.alignments[i];
+    end = *offset + k.sizes[i];
+  }
+  if (bytes) *bytes = k.sizes[index];
   return CUDA_SUCCESS;
 }

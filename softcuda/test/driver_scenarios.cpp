@@ -5,6 +5,13 @@
 
 #include "drive.h"
 
+// Declared here, for cuda.h differs from version to version.
+extern "C" {
+CUresult create_context(CUcontext *, unsigned, CUdevice) __asm__("cuCtxCreate_v2");
+CUresult parameter_info(CUfunction, size_t, size_t *, size_t *) __asm__("cuFuncGetParamInfo");
+CUresult get_proc_address(const char *, void **, int, cuuint64_t) __asm__("cuGetProcAddress");
+}
+
 // The scenario's process has devices of 5000 bytes.
 static void memory() {
   open_context();
@@ -108,7 +115,7 @@ static void several_devices() {
   OK(cuDevicePrimaryCtxRetain(&one, 1));
   OK(cuDevicePrimaryCtxRetain(&again, 1));
   TRUE(one == again);
-  OK(cuCtxCreate_v2(&two, 0, 2));
+  OK(create_context(&two, 0, 2));
   OK(cuCtxGetDevice(&d));
   TRUE(d == 2);
   CUdeviceptr on_two = upload({1, 2});
@@ -272,6 +279,37 @@ static void launch_limits() {
   TRUE(blocks == 2);
   OK(cuFuncGetAttribute(&bytes, CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES, get(load_kernels(), "fine_transpose")));
   TRUE(bytes == 16 * 17 * 4);
+  // (float *, float *, int, Pair)
+  size_t offset, size;
+  CUfunction with_pair = get(load_kernels(), "fine_parameters");
+  OK(parameter_info(with_pair, 2, &offset, &size));
+  TRUE(offset == 16 && size == 4);
+  OK(parameter_info(with_pair, 3, &offset, &size));
+  TRUE(offset == 24 && size == 32);
+  WANT(CUDA_ERROR_INVALID_VALUE, parameter_info(with_pair, 4, &offset, &size));
+}
+
+// A block finds nothing of the one before it in shared memory.
+static void poison() {
+  open_context();
+  CUfunction f = get(load_kernels(), "leftovers");
+  for (int i = 0; i < 2; i++) {
+    CUdeviceptr out = upload(std::vector<float>(64, 0));
+    OK(launch(f, 1, 32, nullptr, {&out}, 128));
+    for (float x : download(out, 64)) TRUE(x != x);
+  }
+}
+
+// The scenario's process runs the threads from the last to the first.
+static void descending() {
+  open_context();
+  CUdeviceptr p;
+  OK(cuMemAlloc(&p, 65 * sizeof(int)));
+  OK(cuMemsetD8(p, 0, 65 * sizeof(int)));
+  OK(launch(get(load_kernels(), "turns"), 1, 32, nullptr, {&p}));
+  int turns[65];
+  OK(cuMemcpyDtoH(turns, p, sizeof turns));
+  for (int t = 0; t < 32; t++) TRUE(turns[1 + t] == 31 - t && turns[33 + t] == 31 - t);
 }
 
 static void failing_calls() {
@@ -322,9 +360,6 @@ static void error_names() {
   TRUE(text == nullptr);
 }
 
-// Declared here, for cuda.h differs from version to version.
-extern "C" CUresult get_proc_address(const char *, void **, int, cuuint64_t) __asm__("cuGetProcAddress");
-
 static void proc_addresses() {
   open_context();
   void *f;
@@ -351,6 +386,8 @@ const std::vector<Scenario> driver_scenarios = {
     {"modules", modules},
     {"cubins", cubins},
     {"launch_limits", launch_limits},
+    {"poison", poison},
+    {"descending", descending},
     {"failing_calls", failing_calls},
     {"failing_call_of_environment", failing_call_of_environment},
     {"error_names", error_names},

@@ -12,6 +12,8 @@ struct NodeParams {
 extern "C" {
 CUresult node_get_params(CUgraphNode, NodeParams *) __asm__("cuGraphKernelNodeGetParams");
 CUresult exec_set_params(CUgraphExec, CUgraphNode, const NodeParams *) __asm__("cuGraphExecKernelNodeSetParams");
+CUresult capture_info(CUstream, CUstreamCaptureStatus *, cuuint64_t *, CUgraph *, const CUgraphNode **,
+                      size_t *) __asm__("cuStreamGetCaptureInfo_v2");
 CUresult elapsed_time(float *, CUevent, CUevent) __asm__("cuEventElapsedTime");
 }
 
@@ -220,10 +222,19 @@ static void graph_update() {
   OK(cuStreamBeginCapture(u.s, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL));
   OK(cuMemsetD32Async(u.p + 12, 0, 1, u.s));
   OK(u.add(u.s));
+  CUstreamCaptureStatus status;
+  const CUgraphNode *made;
+  size_t count;
+  OK(capture_info(u.s, &status, nullptr, nullptr, &made, &count));
+  TRUE(status == CU_STREAM_CAPTURE_STATUS_ACTIVE && count == 1);
+  const CUgraphNode last = made[0];
   OK(cuStreamEndCapture(u.s, &g));
+  OK(capture_info(u.s, &status, nullptr, nullptr, nullptr, nullptr));
+  TRUE(status == CU_STREAM_CAPTURE_STATUS_NONE);
   CUgraphNode nodes[2];
-  size_t count = 2;
+  count = 2;
   OK(cuGraphGetNodes(g, nodes, &count));
+  TRUE(nodes[1] == last);
   CUgraphNodeType type;
   OK(cuGraphNodeGetType(nodes[0], &type));
   TRUE(type == CU_GRAPH_NODE_TYPE_MEMSET);

@@ -65,6 +65,12 @@ KERNEL bug_missing_barrier(float *in, float *out, int n) {
   out[threadIdx.x] = s[255 - threadIdx.x];
 }
 
+KERNEL bug_missing_syncwarp(float *in, float *out, int n) {
+  __shared__ float s[32];
+  s[threadIdx.x] = in[threadIdx.x];
+  out[threadIdx.x] = s[threadIdx.x ^ 1];  // of one warp, but not ordered
+}
+
 KERNEL bug_warp_synchronous(float *in, float *out, int n) {
   __shared__ float s[64];
   int t = threadIdx.x;
@@ -148,6 +154,11 @@ KERNEL bug_deadlock(float *in, float *out, int n) {
   else
     __syncwarp(ALL_LANES);  // waits for thread 0, which waits for these
   out[threadIdx.x] = 1;
+}
+
+KERNEL bug_division_by_zero(float *in, float *out, int n) {
+  volatile int zero = 0;
+  out[threadIdx.x] = n / zero;
 }
 
 __device__ float deep(int n) {

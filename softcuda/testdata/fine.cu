@@ -164,6 +164,22 @@ KERNEL __launch_bounds__(128) add_one(float *p, int n) {
   if (i < n) p[i] += 1;
 }
 
+// out = what static and dynamic shared memory hold at the begin of a block.
+KERNEL leftovers(float *out) {
+  __shared__ float s[32];
+  DYN_SHARED(float, d);
+  out[threadIdx.x] = s[threadIdx.x];
+  out[threadIdx.x + 32] = d[threadIdx.x];
+  s[threadIdx.x] = d[threadIdx.x] = 1;
+}
+
+// count[1 + t] and count[33 + t] = when thread t runs, before and after the warp met.
+KERNEL turns(int *count) {
+  count[1 + threadIdx.x] = atomicAdd(count, 1);
+  __syncwarp();
+  count[33 + threadIdx.x] = atomicAdd(count, 1) - 32;
+}
+
 KERNEL nothing() {}
 
 KERNEL barriers(int n) {

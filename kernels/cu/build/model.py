@@ -20,6 +20,9 @@ UPDATES = EPOCHS * MINIBATCHES
 # about 256 parts over all members.
 PART, PARTS = 64, 256
 
+# Environments that a block of the fused rollout steps (rollout.cuh).
+ROLLOUT_BLOCK = 16
+
 # Launches of one iteration (kernels/gpu): four for each minibatch, and the rollout,
 # permutations, values of last observations, GAE, advantage scale, the update's begin
 # and end, moments, the iteration's end.
@@ -74,13 +77,15 @@ def traffic(population):
 
 def expected(population, guess):
     """Seconds of one iteration. A quarter of a multiprocessor works on one network's
-    part of a minibatch, so a small population leaves some of the device idle."""
+    part of a minibatch, and on one block's environments of the rollout, so a small
+    population leaves some of the device idle."""
     slots = 4 * MULTIPROCESSORS
     blocks = len(NETWORKS) * population * splits(population)
     rows = ROWS / MINIBATCHES / splits(population)
     block = rows * UPDATE / len(NETWORKS) / (guess.efficiency * PEAK / slots)
     update = UPDATES * -(-blocks // slots) * block
-    return update + STEPS * guess.step + LAUNCHES * guess.launch
+    rollout = -(-population * ENVIRONMENTS // ROLLOUT_BLOCK // slots) * STEPS * guess.step
+    return update + rollout + LAUNCHES * guess.launch
 
 
 def section(table):
