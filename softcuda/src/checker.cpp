@@ -23,7 +23,8 @@
 
 namespace {
 
-// Who touched a word of memory, and when.
+// Who touched a word of memory, and when. Passed by value, so that it stays in
+// registers: written to memory in parts and read back whole, it stalls the CPU.
 struct Access {
   uint32_t block = 0;  // by its number since the start, from 1; 0 for nobody
   uint16_t thread = 0;
@@ -59,6 +60,7 @@ uint32_t block_number;
 struct {
   Worker *worker;
   const Allocation *last;  // that was accessed; none goes while a launch runs
+  const SharedArray *array;
   const char *storage;     // thread-local, with the static shared arrays
   size_t storage_bytes;
 } now_running;
@@ -86,13 +88,13 @@ bool published(uint32_t from, uint32_t to) {
   return f.released.count(from) && f.acquired.count(to);
 }
 
-bool before(const Access &earlier, const Access &later) {
+inline bool before(Access earlier, Access later) {
   if (earlier.block != later.block) return published(earlier.block, later.block);
   if (earlier.thread == later.thread || earlier.barrier_epoch != later.barrier_epoch) return true;
   return earlier.thread / WARP_LANES == later.thread / WARP_LANES && earlier.warp_epoch != later.warp_epoch;
 }
 
-void report_race(Worker &worker, const char *what, const Access &earlier, const Access &later, bool shared,
+[[gnu::noinline]] void report_race(Worker &worker, const char *what, Access earlier, Access later, bool shared,
                  const char *code) {
   worker.blame(CUDA_ERROR_ASSERT);
   if (!is_new(code, what)) return;
@@ -107,7 +109,7 @@ void report_race(Worker &worker, const char *what, const Access &earlier, const 
          source_line(begin + earlier.code - 1).c_str());
 }
 
-void check_race(Worker &worker, const Cell &c, const Access &now, Kind kind, bool shared, const char *code) {
+inline void check_race(Worker &worker, const Cell &c, Access now, Kind kind, bool shared, const char *code) {
   const bool both_atomic = kind == Kind::ATOMIC && c.write.atomic;
   if (c.write.bytes & now.bytes && !both_atomic && !before(c.write, now))
     report_race(worker, kind == Kind::READ ? "read after write" : "write after write", c.write, now, shared, code);
@@ -118,7 +120,7 @@ void check_race(Worker &worker, const Cell &c, const Access &now, Kind kind, boo
   if (others || !before(c.read, now)) report_race(worker, "write after read", c.read, now, shared, code);
 }
 
-void record_read(Cell &c, const Access &now) {
+inline void record_read(Cell &c, Access now) {
   const bool same_epoch = c.read.bytes && c.read.block == now.block && c.read.barrier_epoch == now.barrier_epoch;
   const bool same_warp = c.read.thread / WARP_LANES == now.thread / WARP_LANES;
   if (!same_epoch)
@@ -134,7 +136,7 @@ void record_read(Cell &c, const Access &now) {
   c.read.bytes = bytes;
 }
 
-void record_write(Cell &c, const Access &now) {
+inline void record_write(Cell &c, Access now) {
   const bool continues = c.write.block == now.block && c.write.thread == now.thread &&
                          c.write.barrier_epoch == now.barrier_epoch && c.write.warp_epoch == now.warp_epoch;
   const uint8_t bytes = continues ? c.write.bytes | now.bytes : now.bytes;
@@ -143,7 +145,7 @@ void record_write(Cell &c, const Access &now) {
   c.written |= now.bytes;
 }
 
-void check_word(Worker &worker, const Target &target, Cell &c, const Access &now, Kind kind, const char *code) {
+inline void check_word(Worker &worker, const Target &target, Cell &c, Access now, Kind kind, const char *code) {
   const uint64_t era = target.shared ? block_number : launches;
   if (c.era != era) c = Cell{era, {}, {}, ONE, 0};
   if (target.shared && kind != Kind::WRITE && now.bytes & ~c.written) {
@@ -171,6 +173,8 @@ const char *name_of(Kind kind) { return kind == Kind::READ ? "read" : kind == Ki
 Target static_target(Worker &worker, size_t offset, size_t bytes, Kind kind, const char *code) {
   const HostKernel &kernel = *worker.launch().kernel;
   if (kernel.library->arrays.empty()) return {&static_cells[offset / 4], true};  // its symbols were stripped
+  const SharedArray *last = now_running.array;
+  if (last && offset >= last->offset && offset + bytes <= last->offset + last->bytes) return {&static_cells[offset / 4], true};
   const auto &arrays = kernel.arrays;
   auto i = std::upper_bound(arrays.begin(), arrays.end(), offset,
                             [](size_t o, const SharedArray *a) { return o < a->offset; });
@@ -181,6 +185,7 @@ Target static_target(Worker &worker, size_t offset, size_t bytes, Kind kind, con
                   format("at byte %zu of the shared array %s, which has %zu", offset - array.offset, array.name.c_str(),
                          array.bytes),
                   code);
+  now_running.array = &array;
   return {&static_cells[offset / 4], true};
 }
 
@@ -252,7 +257,7 @@ void check(const void *pointer, size_t bytes, Kind kind, const void *return_addr
 void checker_begin_block(Worker &worker) {
   block_number++;
   const Library &library = *worker.launch().kernel->library;
-  now_running = {&worker, nullptr, nullptr, library.thread_bytes};
+  now_running = {&worker, nullptr, nullptr, nullptr, library.thread_bytes};
   if (library.thread_bytes) now_running.storage = library.thread_storage();
   if (static_cells.size() < library.thread_bytes / 4 + 2) static_cells.resize(library.thread_bytes / 4 + 2);
   if (dynamic_cells.empty()) dynamic_cells.resize(MAX_SHARED_BYTES / 4 + 2);
