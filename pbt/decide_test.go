@@ -161,6 +161,11 @@ func TestTruncationProperties(t *testing.T) {
 		}
 	})
 	truncation("only the ranks of the scores matter", func(t *rapid.T, s scenario) {
+		for i := range s.population {
+			if p := &s.population[i].Performance; math.Abs(*p) < 1e-300 {
+				*p = 0 // a quarter of the least numbers there are is not exact
+			}
+		}
 		want := s.decide()
 		for i := range s.population {
 			// Exact in binary, and so keeps ties and their absence.

@@ -64,8 +64,8 @@ func NewPlan(c *kernels.Config, first int, tiled bool) (*Plan, error) {
 	if err := host.Check(c); err != nil {
 		return nil, err
 	}
-	if n := len(c.Hidden) + 1; n > MaxLayers {
-		return nil, fmt.Errorf("cu: %d hidden layers; at most %d are supported on a GPU", len(c.Hidden), MaxLayers-1)
+	if err := checkLimits(c); err != nil {
+		return nil, err
 	}
 	layout, err := kernels.NewLayout(c)
 	if err != nil {
@@ -80,11 +80,42 @@ func NewPlan(c *kernels.Config, first int, tiled bool) (*Plan, error) {
 	p.offsets()
 	p.paths(tiled)
 	p.chunks()
+	if p.Params.ChunkCount > maxGrid {
+		return nil, fmt.Errorf("cu: networks of %d parameters; at most about %d are supported on a GPU", p.Index.Size, maxGrid*ChunkLen)
+	}
 	if err := p.segments(); err != nil {
 		return nil, err
 	}
 	p.buffers()
 	return p, nil
+}
+
+const (
+	// MaxWidth is the widest layer: two rows of the widest critic layer must fit the
+	// shared memory of a block on every device (see Bootstrap).
+	MaxWidth = 8192
+	// maxGrid is the largest second dimension of a grid.
+	maxGrid = 65535
+)
+
+// checkLimits refuses what the kernels' parameters, grids and shared memory do not
+// hold.
+func checkLimits(c *kernels.Config) error {
+	if n := len(c.Hidden) + 1; n > MaxLayers {
+		return fmt.Errorf("cu: %d hidden layers; at most %d are supported on a GPU", len(c.Hidden), MaxLayers-1)
+	}
+	for i, width := range append(append([]int(nil), c.Hidden...), c.Critic.Outputs(), c.Env.Spec().Action.N) {
+		if width > MaxWidth {
+			return fmt.Errorf("cu: layer %d has %d outputs; at most %d are supported on a GPU", i, width, MaxWidth)
+		}
+	}
+	if steps := c.Epochs * c.Minibatches; steps > maxGrid {
+		return fmt.Errorf("cu: %d epochs of %d minibatches are %d steps; at most %d are supported on a GPU", c.Epochs, c.Minibatches, steps, maxGrid)
+	}
+	if rows := c.Rows(); rows > maxGrid*256 {
+		return fmt.Errorf("cu: a rollout of %d rows; at most %d are supported on a GPU", rows, maxGrid*256)
+	}
+	return nil
 }
 
 // nativeEnv is the index of a native environment, and HostEnv for one that only

@@ -2,9 +2,9 @@
 // tile. Grid (P, Splits, 2 networks), block 64 threads, dynamic shared memory
 // sizeof(fused::Shared<D>). Four blocks fit a multiprocessor of sm_90: they use 254
 // or 255 of 256 registers a thread, without spills, and 56,912 of 57,344 bytes of
-// shared memory with 8 features; on sm_80 two fit, on sm_86 and sm_89 one. A block
-// writes the real elements of its network's
-// tensors in its part of Partial (log_std: the actor's block), and its network's
+// shared memory with 8 features; on sm_80 two fit (three with 4
+// features), on sm_86 and sm_89 one. A block writes the real elements of its
+// network's tensors in its part of Partial (log_std: the actor's block), and its network's
 // terms of LossSums.
 #include "reduce.cuh"
 #include "update_fused.cuh"
