@@ -132,7 +132,7 @@ template <int ROWS> struct alignas(16) GemmTiles {
 };
 
 // multiply_step adds one step's products to c.
-template <int ROWS> DEVICE void multiply_step(float c[8][8], const float *a, const float *b, const GemmPlace &at) {
+template <int ROWS> DEVICE void multiply_step(float (&c)[8][8], const float *a, const float *b, const GemmPlace &at) {
 #pragma unroll
   for (int k = 0; k < TILE_DEPTH; k++) {
     float x[8], y[8];
@@ -147,9 +147,10 @@ template <int ROWS> DEVICE void multiply_step(float c[8][8], const float *a, con
   }
 }
 
-// gemm adds the products of k from `from` to depth-1 to c.
-template <int ROWS, class A, class B>
-DEVICE void gemm(float c[8][8], GemmTiles<ROWS> &tiles, A &a, B &b, const GemmPlace &at, int from, int depth) {
+// gemm adds the products of k from `from` to depth-1 to c, with the multiply_step
+// of At: GemmPlace's, or TensorTile's (linear_tf32.cu).
+template <int ROWS, class A, class B, class At>
+DEVICE void gemm(float (&c)[8][8], GemmTiles<ROWS> &tiles, A &a, B &b, const At &at, int from, int depth) {
   float x[A::COUNT], y[B::COUNT];
   a.fetch(x, from, depth);
   b.fetch(y, from, depth);
@@ -173,9 +174,9 @@ DEVICE void gemm(float c[8][8], GemmTiles<ROWS> &tiles, A &a, B &b, const GemmPl
 DEVICE bool in_fours(const float *row, int ld) { return ld % 4 == 0 && ((unsigned long long)row & 15) == 0; }
 
 // load_row and store_row move this thread's eight numbers of the row of ld floats
-// at `row`, of the tile that begins at column `first`; those beyond the last column
-// are 0 and not stored.
-DEVICE void load_row(float *x, const float *row, int ld, int first, const GemmPlace &at) {
+// at `row`, at at.col_of in the tile that begins at column `first`; those beyond
+// the last column are 0 and not stored.
+template <class At> DEVICE void load_row(float *x, const float *row, int ld, int first, const At &at) {
   const bool fours = in_fours(row, ld);
 #pragma unroll
   for (int j = 0; j < 8; j += 4) {
@@ -188,7 +189,7 @@ DEVICE void load_row(float *x, const float *row, int ld, int first, const GemmPl
     for (int q = 0; q < 4; q++) x[j + q] = col + q < ld ? row[col + q] : 0.f;
   }
 }
-DEVICE void store_row(float *row, const float *x, int ld, int first, const GemmPlace &at) {
+template <class At> DEVICE void store_row(float *row, const float *x, int ld, int first, const At &at) {
   const bool fours = in_fours(row, ld);
 #pragma unroll
   for (int j = 0; j < 8; j += 4) {

@@ -16,25 +16,37 @@ const (
 // LinearForward computes what a layer gives for the rows of r; see
 // linear_forward.cu.
 func (k *Kernels) LinearForward(s *cuda.Stream, p *Params, r *Rows, layer int) error {
+	return s.Launch(k.kernel("linear_forward"), forwardLaunch(p, r, layer), p, r, int32(layer))
+}
+
+func forwardLaunch(p *Params, r *Rows, layer int) cuda.Launch {
 	out, _ := p.widest(r, layer)
 	tiles := ceilDiv(int(r.Count), tileRows) * ceilDiv(out, tileCols)
-	return s.Launch(k.kernel("linear_forward"), launchOf(r.networks()*tiles, 1, tileRows*tileCols/tileNumbers), p, r, int32(layer))
+	return launchOf(r.networks()*tiles, 1, tileRows*tileCols/tileNumbers)
 }
 
 // LinearBackwardInput computes the gradient by a layer's input; see
 // linear_backward_input.cu.
 func (k *Kernels) LinearBackwardInput(s *cuda.Stream, p *Params, r *Rows, layer int) error {
+	return s.Launch(k.kernel("linear_backward_input"), backwardInputLaunch(p, r, layer), p, r, int32(layer))
+}
+
+func backwardInputLaunch(p *Params, r *Rows, layer int) cuda.Launch {
 	_, in := p.widest(r, layer)
 	tiles := ceilDiv(int(r.Count), tileRows) * ceilDiv(in, tileCols)
-	return s.Launch(k.kernel("linear_backward_input"), launchOf(r.networks()*tiles, 1, tileRows*tileCols/tileNumbers), p, r, int32(layer))
+	return launchOf(r.networks()*tiles, 1, tileRows*tileCols/tileNumbers)
 }
 
 // LinearBackwardWeight computes the gradients by a layer's weights and biases for
 // each part of the minibatch; see linear_backward_weight.cu.
 func (k *Kernels) LinearBackwardWeight(s *cuda.Stream, p *Params, r *Rows, layer int) error {
+	return s.Launch(k.kernel("linear_backward_weight"), backwardWeightLaunch(p, r, layer), p, r, int32(layer))
+}
+
+func backwardWeightLaunch(p *Params, r *Rows, layer int) cuda.Launch {
 	out, in := p.widest(r, layer)
 	tiles := int(p.Splits) * ceilDiv(out, weightRows) * ceilDiv(in, tileCols)
-	return s.Launch(k.kernel("linear_backward_weight"), launchOf(r.networks()*tiles, 1, weightRows*tileCols/tileNumbers), p, r, int32(layer))
+	return launchOf(r.networks()*tiles, 1, weightRows*tileCols/tileNumbers)
 }
 
 // widest is a layer's size in the network of r where it has most outputs; its

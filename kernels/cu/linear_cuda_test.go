@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"brood/cuda"
 	"brood/env"
 	"brood/kernels"
 	"brood/rng"
@@ -65,11 +66,20 @@ func tiledConfig(population int, e env.Vector, environments, steps int, hidden .
 
 // tiled is a fixture that runs the kernels of the tiled path, small networks or
 // not.
-type tiled struct{ *fixture }
+type tiled struct {
+	*fixture
+	layers layerKernels
+}
+
+// layerKernels launch a linear layer's kernels.
+type layerKernels struct {
+	forward, backwardInput, backwardWeight func(*cuda.Stream, *Params, *Rows, int) error
+}
 
 func newTiled(t *testing.T, c *kernels.Config) *tiled {
 	t.Helper()
-	return &tiled{newFixtureWith(t, c, true)}
+	f := newFixtureWith(t, c, true)
+	return &tiled{f, layerKernels{f.k.LinearForward, f.k.LinearBackwardInput, f.k.LinearBackwardWeight}}
 }
 
 // scramble gives every member other weights of the given size, biases included,
@@ -101,7 +111,7 @@ func (f *tiled) forward(r *Rows) {
 	f.t.Helper()
 	f.run(func() error {
 		for layer := range int(f.params.Net[r.First].Layers) {
-			if err := f.k.LinearForward(f.stream, &f.params, r, layer); err != nil {
+			if err := f.layers.forward(f.stream, &f.params, r, layer); err != nil {
 				return err
 			}
 		}

@@ -149,13 +149,13 @@ func (f *tiled) gradient(step int) {
 			return err
 		}
 		for layer := int(p.Net[ActorNet].Layers) - 1; layer >= 0; layer-- {
-			if err := f.k.LinearBackwardWeight(f.stream, p, &r, layer); err != nil {
+			if err := f.layers.backwardWeight(f.stream, p, &r, layer); err != nil {
 				return err
 			}
 			if layer == 0 {
 				break
 			}
-			if err := f.k.LinearBackwardInput(f.stream, p, &r, layer); err != nil {
+			if err := f.layers.backwardInput(f.stream, p, &r, layer); err != nil {
 				return err
 			}
 		}

@@ -43,16 +43,22 @@ template <int D> struct Shared {
   Head head;
 };
 
+// Thread is which thread of the block this is.
+struct Thread {
+  int t, warp, lane;
+  DEVICE Thread() : t(threadIdx.x), warp(t >> 5), lane(t & 31) {}
+};
+
 // Place is the part of a product of 64x64 that a thread has: 8x8 numbers. Lanes
 // that differ in bit 0, 3 or 4 have other columns, those that differ in bit 1 or 2
 // other rows: each operand's eight float4 of a warp are then in as many banks as
-// two wavefronts can read.
-struct Place {
-  int t, warp, lane;
+// two wavefronts can read. The functions that depend on it take it as `at`; there
+// is another set for the tensor cores (update_fused_tf32.cuh).
+struct Place : Thread {
   int ty, tx;  // 0 to 3; 0 to 7
   int row;     // rows of this thread: row + 4 i. A warp has its own 32 rows.
 
-  DEVICE Place() : t(threadIdx.x), warp(t >> 5), lane(t & 31) {
+  DEVICE Place() {
     ty = (lane >> 1) & 3;
     tx = (lane & 1) | (lane >> 3) << 1;
     row = 32 * warp + ty;
@@ -60,6 +66,9 @@ struct Place {
   // column j of 8: 4 tx to 4 tx + 3, and these plus 32.
   DEVICE int column(int j) const { return (j & 4) * 8 + 4 * tx + (j & 3); }
 };
+
+// factor is x as the products take it.
+DEVICE float factor(const Place &, float x) { return x; }
 
 DEVICE void load4(float *dst, const float *src) {
   const float4 v = *(const float4 *)src;
@@ -99,7 +108,7 @@ template <int D, int A> struct Row {
 // Gradient is what a thread adds up over all tiles.
 template <int D, int A> struct Gradient {
   float w1[D], b1;      // of unit t of layer 1
-  float w2[8][8];       // [unit of layer 1][unit of layer 2], see store_w2
+  float w2[8][8];       // [unit of layer 1][unit of layer 2], see store_weights
   float b2[2];          // of units 2 lane and 2 lane + 1 of layer 2, over the warp's rows
   float w3[2][A];       // of the same units
   float b3[A], log_std[A];  // over the rows this thread computed the loss of
@@ -118,7 +127,7 @@ template <int D, int A> struct Gradient {
 };
 
 // load_weights fills the shared memory's constant part.
-template <int D> DEVICE void load_weights(Shared<D> &s, const Params &p, int m, int net, int step, const Place &at) {
+template <int D, class At> DEVICE void load_weights(Shared<D> &s, const Params &p, int m, int net, int step, const At &at) {
   const Layer one = p.net[net].layer[0], two = p.net[net].layer[1], three = p.net[net].layer[2];
   const float *theta = policy(p, m);
   const int t = at.t;
@@ -127,7 +136,8 @@ template <int D> DEVICE void load_weights(Shared<D> &s, const Params &p, int m, 
   s.b1[t] = t < one.out ? theta[one.bias + t] : 0.f;
   s.b2[t] = t < two.out ? theta[two.bias + t] : 0.f;
 #pragma unroll 8
-  for (int o = 0; o < TILE; o++) s.w2[t * LD + o] = t < two.in && o < two.out ? theta[two.weight + o * two.in + t] : 0.f;
+  for (int o = 0; o < TILE; o++)
+    s.w2[t * LD + o] = t < two.in && o < two.out ? factor(at, theta[two.weight + o * two.in + t]) : 0.f;
 #pragma unroll
   for (int a = 0; a < 4; a++)
     s.w2[t * LD + PAD + a] = t < three.in && a < three.out ? theta[three.weight + a * three.in + t] : 0.f;
@@ -142,7 +152,8 @@ template <int D> DEVICE void load_weights(Shared<D> &s, const Params &p, int m, 
 }
 
 // first_layer: thread t computes unit t of layer 1 for all rows.
-template <int D> DEVICE void first_layer(Shared<D> &s, int relu, int t) {
+template <int D, class At> DEVICE void first_layer(Shared<D> &s, int relu, const At &at) {
+  const int t = at.t;
   float w[D];
 #pragma unroll
   for (int d = 0; d < D; d++) w[d] = s.w1[d * TILE + t];
@@ -161,7 +172,7 @@ template <int D> DEVICE void first_layer(Shared<D> &s, int relu, int t) {
     }
     activate8(relu, x);
 #pragma unroll
-    for (int i = 0; i < 8; i++) s.h1[(r + i) * LD + t] = x[i];
+    for (int i = 0; i < 8; i++) s.h1[(r + i) * LD + t] = factor(at, x[i]);
   }
 }
 
@@ -238,7 +249,7 @@ DEVICE void head(Shared<D> &s, int net, bool discrete, int t, const Row<D, A> &r
 }
 
 // output_gradient: dW3 += h2^T d over the warp's rows.
-template <int D, int A> DEVICE void output_gradient(const Shared<D> &s, const Place &at, Gradient<D, A> &g) {
+template <int D, int A> DEVICE void output_gradient(const Shared<D> &s, const Thread &at, Gradient<D, A> &g) {
 #pragma unroll 8
   for (int r = 32 * at.warp; r < 32 * at.warp + 32; r++) {
     const float2 h = *(const float2 *)(s.delta + r * LD + 2 * at.lane);
@@ -287,7 +298,7 @@ template <int D, int A> DEVICE void second_delta(const Shared<D> &s, int relu, c
 }
 
 // second_bias: db2 += the sum over the warp's rows.
-template <int D, int A> DEVICE void second_bias(const Shared<D> &s, const Place &at, Gradient<D, A> &g) {
+template <int D, int A> DEVICE void second_bias(const Shared<D> &s, const Thread &at, Gradient<D, A> &g) {
 #pragma unroll 8
   for (int r = 32 * at.warp; r < 32 * at.warp + 32; r++) {
     const float2 d = *(const float2 *)(s.delta + r * LD + 2 * at.lane);
@@ -336,6 +347,25 @@ template <int D> DEVICE void first_delta(const Shared<D> &s, int relu, const Pla
 #pragma unroll
     for (int j = 0; j < 8; j++) h[j] = s.h1[(at.row + 4 * i) * LD + at.tx + 8 * j];
     deactivate8(relu, z[i], h);
+  }
+}
+
+// store_units writes first_delta's 8x8 numbers.
+DEVICE void store_units(float *tile, const Place &at, const float (&z)[8][8]) {
+#pragma unroll
+  for (int i = 0; i < 64; i++) tile[(at.row + 4 * (i / 8)) * LD + at.tx + 8 * (i % 8)] = z[i / 8][i % 8];
+}
+
+// store_weights writes second_weights' 8x8 numbers, transposed: [unit of layer 2]
+// [unit of layer 1].
+DEVICE void store_weights(float *tile, const Place &at, const float (&dw)[8][8]) {
+#pragma unroll
+  for (int j = 0; j < 8; j++) {
+    float column[8];
+#pragma unroll
+    for (int i = 0; i < 8; i++) column[i] = dw[i][j];
+    store4(tile + at.column(j) * LD + 32 * at.warp + 4 * at.ty, column);
+    store4(tile + at.column(j) * LD + 32 * at.warp + 16 + 4 * at.ty, column + 4);
   }
 }
 

@@ -15,8 +15,13 @@ var fusedShared = map[int32]int{4: 54864, 8: 56912}
 // UpdateFused computes minibatch step's partial gradients and loss sums of all
 // members that have not stopped, for a plan whose FusedUpdate is true.
 func (k *Kernels) UpdateFused(s *cuda.Stream, p *Params, step int) error {
+	return k.launchFused("update_fused", s, p, step)
+}
+
+// launchFused launches the kernel of a family that is for p's sizes.
+func (k *Kernels) launchFused(family string, s *cuda.Stream, p *Params, step int) error {
 	features := (p.ObsDim + 3) / 4 * 4
-	name := fmt.Sprintf("update_fused_d%d_a%d", features, p.ActionCount)
+	name := fmt.Sprintf("%s_d%d_a%d", family, features, p.ActionCount)
 	kernel := k.kernel(name)
 	if kernel == nil {
 		return fmt.Errorf("cu: there is no %s: the fused update is for at most %d features and %d outputs of the actor, not %d and %d",

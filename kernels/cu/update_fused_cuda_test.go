@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"brood/cuda"
 	"brood/env"
 	"brood/kernels"
 	"brood/kernels/host"
@@ -146,11 +147,7 @@ func TestUpdateFusedIsPlainsGradient(t *testing.T) {
 		t.Run(fmt.Sprintf("%+v", k), func(t *testing.T) {
 			f := newFixture(t, k.config())
 			require.True(t, f.plan.FusedUpdate)
-			if k.splitRows > 0 {
-				f.params.SplitRows = k.splitRows
-				f.params.Splits = (f.params.MinibatchRows + k.splitRows - 1) / k.splitRows
-				require.LessOrEqual(t, f.params.Splits, f.plan.Params.Splits)
-			}
+			f.cutMinibatches(k.splitRows)
 			f.loadMinibatches(rand.New(rand.NewPCG(uint64(i), 5)))
 			step := f.plan.Config.Epochs*f.plan.Config.Minibatches - 1
 			got := f.updateFused(step)
@@ -160,6 +157,17 @@ func TestUpdateFusedIsPlainsGradient(t *testing.T) {
 			require.Equal(t, got, f.updateFused(step), "a second run has other bits")
 		})
 	}
+}
+
+// cutMinibatches makes parts of the given number of rows; 0: as planned.
+func (f *fixture) cutMinibatches(splitRows int32) {
+	f.t.Helper()
+	if splitRows == 0 {
+		return
+	}
+	f.params.SplitRows = splitRows
+	f.params.Splits = (f.params.MinibatchRows + splitRows - 1) / splitRows
+	require.LessOrEqual(f.t, f.params.Splits, f.plan.Params.Splits)
 }
 
 // loadMinibatches gives engine and device the same random rollout, its order of
@@ -270,11 +278,13 @@ type fusedResult struct {
 	sums    []float64 // [P][Splits][LossTerms]
 }
 
-func (f *fixture) updateFused(step int) fusedResult {
+func (f *fixture) updateFused(step int) fusedResult { return f.updateFusedBy(f.k.UpdateFused, step) }
+
+func (f *fixture) updateFusedBy(update func(*cuda.Stream, *Params, int) error, step int) fusedResult {
 	parts := int(f.params.Members * f.params.Splits)
 	upload(f, f.params.Partial, slices.Repeat([]float32{untouched}, parts*int(f.params.PolicySize)))
 	upload(f, f.params.LossSums, slices.Repeat([]float64{untouched}, parts*LossTerms))
-	f.run(func() error { return f.k.UpdateFused(f.stream, &f.params, step) })
+	f.run(func() error { return update(f.stream, &f.params, step) })
 	return fusedResult{
 		download[float32](f, f.params.Partial, parts*int(f.params.PolicySize)),
 		download[float64](f, f.params.LossSums, parts*LossTerms),
@@ -282,63 +292,82 @@ func (f *fixture) updateFused(step int) fusedResult {
 }
 
 // checkGradient compares the sum over the parts with the engine's gradient and
-// figures of the last minibatch, and looks for writes to the padding.
+// figures of the last minibatch.
 func (f *fixture) checkGradient(m, step int, got fusedResult) {
 	f.t.Helper()
-	size, splits := int(f.params.PolicySize), int(f.params.Splits)
-	want := make([]float32, size)
+	want, scale := make([]float32, f.params.PolicySize), 0.0
 	require.NoError(f.t, f.engine.Gradient(m, want))
+	sum := f.sumParts(m, got)
+	for _, w := range want {
+		scale = max(scale, math.Abs(float64(w)))
+	}
+	for _, s := range f.plan.Index.Tensors {
+		for i := range s.Len {
+			w := float64(want[s.Offset+i])
+			require.InDelta(f.t, w, sum[s.Offset+i], 2e-6*scale+2e-6*math.Abs(w), "member %d, %s, element %d", m, s.Name, s.Offset+i)
+		}
+	}
+	f.checkTerms(m, step, got, 2e-6, 1e-5)
+}
+
+// sumParts is the sum over the parts of member m's gradient, 0 in the padding, in
+// which it looks for writes.
+func (f *fixture) sumParts(m int, got fusedResult) []float64 {
+	f.t.Helper()
+	size, splits := int(f.params.PolicySize), int(f.params.Splits)
 	owned := make([]string, size)
 	for _, s := range f.plan.Index.Tensors {
 		for i := range s.Len {
 			owned[s.Offset+i] = s.Name
 		}
 	}
-	sum, scale := make([]float64, size), 0.0
+	sum := make([]float64, size)
 	for split := range splits {
 		part := got.partial[(m*splits+split)*size:][:size]
 		for i, g := range part {
 			require.Equal(f.t, owned[i] == "", g == untouched, "member %d, part %d, element %d of %q is %v", m, split, i, owned[i], g)
-			sum[i] += float64(g)
+			if owned[i] != "" {
+				sum[i] += float64(g)
+			}
 		}
 	}
-	for i := range want {
-		scale = max(scale, math.Abs(float64(want[i])))
-	}
-	for i, w := range want {
-		if owned[i] != "" {
-			require.InDelta(f.t, w, sum[i], 2e-6*scale+2e-6*math.Abs(float64(w)), "member %d, %s, element %d", m, owned[i], i)
-		}
-	}
-	f.checkTerms(m, step, got.sums[m*splits*LossTerms:][:splits*LossTerms])
+	return sum
 }
 
-func (f *fixture) checkTerms(m, step int, sums []float64) {
+// checkTerms compares the figures, each within absolute + relative * its size.
+func (f *fixture) checkTerms(m, step int, got fusedResult, absolute, relative float64) {
 	f.t.Helper()
-	stats := f.engine.MinibatchStats(m)[step]
+	splits := int(f.params.Splits)
+	sums, stats := got.sums[m*splits*LossTerms:], f.engine.MinibatchStats(m)[step]
 	for i, want := range []float32{TermPolicy: stats.PolicyLoss, TermValue: stats.ValueLoss, TermEntropy: stats.Entropy, TermKL: stats.KL, TermClipped: stats.ClipFraction} {
 		mean := 0.0
-		for split := range int(f.params.Splits) {
+		for split := range splits {
 			mean += sums[split*LossTerms+i] / float64(f.params.MinibatchRows)
 		}
-		require.InDelta(f.t, want, mean, 2e-6+1e-5*math.Abs(float64(want)), "member %d, loss term %d", m, i)
+		require.InDelta(f.t, want, mean, absolute+relative*math.Abs(float64(want)), "member %d, loss term %d", m, i)
 	}
 }
 
 func TestUpdateFusedLeavesStoppedMembersAlone(t *testing.T) {
+	checkFusedStopped(t, (*fixture).updateFused)
+}
+
+func checkFusedStopped(t *testing.T, update func(*fixture, int) fusedResult) {
 	f := newFixture(t, fusedCases[1].config())
 	f.loadMinibatches(rand.New(rand.NewPCG(1, 1)))
 	upload(f, f.params.Progress, []Progress{{}, {Stopped: 1}})
-	got := f.updateFused(0)
+	got := update(f, 0)
 	half := len(got.partial) / 2
 	require.NotEqual(t, float32(untouched), got.partial[0])
 	require.Equal(t, slices.Repeat([]float32{untouched}, half), got.partial[half:])
 	require.Equal(t, slices.Repeat([]float64{untouched}, len(got.sums)/2), got.sums[len(got.sums)/2:])
 }
 
-// TestUpdateFusedKeepsNaN: a NaN in one row reaches every parameter of the network
-// that saw it.
-func TestUpdateFusedKeepsNaN(t *testing.T) {
+func TestUpdateFusedKeepsNaN(t *testing.T) { checkFusedNaN(t, (*fixture).updateFused) }
+
+// checkFusedNaN: a NaN in one row reaches every parameter of the network that saw
+// it.
+func checkFusedNaN(t *testing.T, update func(*fixture, int) fusedResult) {
 	nan := float32(math.NaN())
 	for _, relu := range []bool{false, true} {
 		k := fusedCases[0]
@@ -347,7 +376,7 @@ func TestUpdateFusedKeepsNaN(t *testing.T) {
 		f.loadMinibatches(rand.New(rand.NewPCG(2, 2)))
 		upload(f, f.params.Slice(1, 1).Returns+4, []float32{nan})
 		upload(f, f.params.Slice(0, 1).Obs, []float32{nan})
-		got := f.updateFused(0)
+		got := update(f, 0)
 		size := int(f.params.PolicySize)
 		theta := [2][]float32{got.partial[:size], got.partial[size:]}
 		bias := func(layers []host.Layer, m int) float32 { return theta[m][layers[2].Bias] }

@@ -23,6 +23,8 @@ type shard struct {
 	ctx  *cuda.Context
 	k    *cu.Kernels
 	plan *cu.Plan
+	// products are the kernels of the configured precision.
+	products products
 	// main is the order of everything; side runs what does not depend on it for a
 	// while: permutations, and checkpoints on their way to the host.
 	main, side *cuda.Stream
@@ -80,6 +82,9 @@ func (s *shard) allocate() (err error) {
 		}
 	}
 	if s.k, err = cu.Load(s.ctx); err != nil {
+		return err
+	}
+	if s.products, err = chooseProducts(s.k, s.config.Precision); err != nil {
 		return err
 	}
 	if err := s.plan.Allocate(s.ctx, s.main); err != nil {

@@ -3,9 +3,30 @@
 package gpu
 
 import (
+	"fmt"
+
 	"brood/cuda"
+	"brood/kernels"
 	"brood/kernels/cu"
 )
+
+// products are the launchers of the update's matrix products, in one precision.
+type products struct {
+	fused                                  func(*cuda.Stream, *cu.Params, int) error
+	forward, backwardWeight, backwardInput func(*cuda.Stream, *cu.Params, *cu.Rows, int) error
+}
+
+// chooseProducts returns those of the configured precision, or why the device
+// has none.
+func chooseProducts(k *cu.Kernels, precision kernels.Precision) (products, error) {
+	if precision != kernels.TF32 {
+		return products{k.UpdateFused, k.LinearForward, k.LinearBackwardWeight, k.LinearBackwardInput}, nil
+	}
+	if err := k.TF32(); err != nil {
+		return products{}, fmt.Errorf("%w; set run.precision to float32", err)
+	}
+	return products{k.UpdateFusedTF32, k.LinearForwardTF32, k.LinearBackwardWeightTF32, k.LinearBackwardInputTF32}, nil
+}
 
 // permute queues the drawing of the order of rows on the main stream.
 func (s *shard) permute() error { return s.permuteOn(s.main) }
@@ -56,12 +77,12 @@ func (s *shard) update() error {
 func (s *shard) gradient(step int) error {
 	p := s.params()
 	if s.plan.FusedUpdate {
-		return s.k.UpdateFused(s.main, p, step)
+		return s.products.fused(s.main, p, step)
 	}
 	r := s.minibatch(step)
 	last := int(p.Net[cu.ActorNet].Layers) - 1
 	for layer := range last + 1 {
-		if err := s.k.LinearForward(s.main, p, &r, layer); err != nil {
+		if err := s.products.forward(s.main, p, &r, layer); err != nil {
 			return err
 		}
 	}
@@ -69,11 +90,11 @@ func (s *shard) gradient(step int) error {
 		return err
 	}
 	for layer := last; layer >= 0; layer-- {
-		if err := s.k.LinearBackwardWeight(s.main, p, &r, layer); err != nil {
+		if err := s.products.backwardWeight(s.main, p, &r, layer); err != nil {
 			return err
 		}
 		if layer > 0 {
-			if err := s.k.LinearBackwardInput(s.main, p, &r, layer); err != nil {
+			if err := s.products.backwardInput(s.main, p, &r, layer); err != nil {
 				return err
 			}
 		}
