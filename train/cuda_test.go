@@ -3,9 +3,12 @@
 package train
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
+	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -149,4 +152,35 @@ func TestGPULost(t *testing.T) {
 	s := trainUntil(t, func(o Options) (*Run, error) { return Resume(dir, settings, o) }, -1)
 	assert.Nil(t, s.Stopped)
 	assert.True(t, strings.HasPrefix(s.Device, "cpu/"), s.Device)
+}
+
+// childFolder names the environment variable that makes TestGPUChild train.
+const childFolder = "BROOD_TEST_CHILD_FOLDER"
+
+func TestGPUChild(t *testing.T) {
+	dir := os.Getenv(childFolder)
+	if dir == "" {
+		t.Skip("TestGPUProcesses starts it")
+	}
+	trainNew(t, onGPU(t), Options{Dir: dir})
+}
+
+// Two processes train on one GPU at the same time and do not disturb each other.
+func TestGPUProcesses(t *testing.T) {
+	needGPUs(t, 1)
+	var children []*exec.Cmd
+	var dirs []string
+	for i := range 2 {
+		dirs = append(dirs, filepath.Join(t.TempDir(), fmt.Sprint(i)))
+		c := exec.Command(os.Args[0], "-test.run=^TestGPUChild$")
+		c.Env = append(os.Environ(), childFolder+"="+dirs[i])
+		var output bytes.Buffer
+		c.Stdout, c.Stderr = &output, &output
+		require.NoError(t, c.Start())
+		children = append(children, c)
+	}
+	for _, c := range children {
+		require.NoError(t, c.Wait(), "%s", c.Stdout)
+	}
+	assert.Equal(t, digest(t, dirs[0]), digest(t, dirs[1]))
 }
