@@ -60,7 +60,8 @@ test-cuda: softcuda ## Run the tests with the cuda tag on the fake driver
 	. ./$(cuda_env) && $(go_test_cuda) ./softcuda/... ./cmd/...
 	$(on_softcuda) $(go_test_cuda) ./cuda/... ./kernels/cu/... ./kernels/gpu
 	$(on_softcuda) $(go_test_cuda) -run '^TestGPU' ./train
-	$(on_softcuda) SOFTCUDA_LAZY=1 $(go_test_cuda) -short ./cuda ./kernels/cu ./kernels/gpu
+	$(on_softcuda) SOFTCUDA_LAZY=1 $(go_test_cuda) -short ./cuda ./kernels/cu
+	$(on_softcuda) SOFTCUDA_LAZY=1 $(go_test_cuda) -run 'Golden|Conformance$$|Spread/Exploit|Native|Pipeline|Snapshot|Permutations' ./kernels/gpu
 	. ./$(cuda_env) && . ./$(softcuda_dir)/check/env && SOFTCUDA_DEVICES=2 BROOD_REQUIRE_ALL=1 $(go_test_cuda) -short ./kernels/cu ./kernels/gpu
 
 .PHONY: ptx

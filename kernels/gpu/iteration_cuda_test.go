@@ -130,16 +130,51 @@ func TestSnapshotWhileTraining(t *testing.T) {
 	require.NoError(t, err)
 	defer e.Close()
 	stats := make([]kernels.Stats, c.Population)
-	for range 3 { // the second waits for the memory of the first
+	for i := range 3 { // the second waits for the memory of the first
 		require.NoError(t, e.Iterate(stats))
 		want := tensor.Digest(states(t, e)...)
 		read, err := e.(*Engine).BeginSnapshot()
 		require.NoError(t, err)
+		if i == 0 { // nothing else makes the main stream go on
+			got, err := read()
+			require.NoError(t, err)
+			require.Equal(t, want, tensor.Digest(got...))
+		}
 		require.NoError(t, e.Iterate(stats))
 		require.NoError(t, e.Exploit([]kernels.Exploit{{Member: 0, Source: 1, Strategy: kernels.StrategyReset, Hyperparameters: c.Hyperparameters}}))
 		got, err := read()
 		require.NoError(t, err)
 		require.Equal(t, want, tensor.Digest(got...))
 		require.NotEqual(t, want, tensor.Digest(states(t, e)...))
+	}
+}
+
+// An order of rows that is given, and taken back, between iterations counts from
+// the next one on, although the graphs of the iterations before were made for
+// another.
+func TestPermutationsBetweenIterations(t *testing.T) {
+	needDevices(t, 1)
+	c := small(t, "CartPole-v1")
+	e, err := New(c)
+	require.NoError(t, err)
+	defer e.Close()
+	stats := make([]kernels.Stats, c.Population)
+	backwards := make([]int32, c.Rows())
+	for i := range backwards {
+		backwards[i] = int32(len(backwards) - 1 - i)
+	}
+	for _, order := range [][][]int32{{backwards}, nil} {
+		require.NoError(t, e.Iterate(stats))
+		fresh, err := New(c)
+		require.NoError(t, err)
+		for m, s := range states(t, e) {
+			require.NoError(t, fresh.Restore(m, s))
+		}
+		for _, x := range []kernels.Engine{e, fresh} {
+			require.NoError(t, x.SetPermutations(order))
+			require.NoError(t, x.Iterate(stats))
+		}
+		require.Equal(t, tensor.Digest(states(t, fresh)...), tensor.Digest(states(t, e)...))
+		require.NoError(t, fresh.Close())
 	}
 }
