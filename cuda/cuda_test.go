@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 	"testing"
-	"unsafe"
 )
 
 // affineParams is testdata/kernels.cu's struct Affine.
@@ -91,11 +90,6 @@ func (r *rig) alloc(name string, bytes int64) Buffer {
 		r.t.Fatal(err)
 	}
 	return b
-}
-
-// bytesOf views a slice's memory.
-func bytesOf[E any](x []E) []byte {
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x))), len(x)*int(unsafe.Sizeof(x[0])))
 }
 
 // one is a launch of one block of n threads.

@@ -28,10 +28,10 @@ func TestLaunchStruct(t *testing.T) {
 		dx, dy := r.alloc("x", 4*n), r.alloc("y", 4*n)
 		p := affineParams{Y: dy.Ptr, X: dx.Ptr, Offset: 0.5, N: n, Scale: 2, Odd: 3}
 		return errors.Join(
-			r.s.CopyToDevice(dx.Ptr, bytesOf(x)),
-			r.s.CopyToDevice(dy.Ptr, bytesOf(y)),
+			r.s.CopyToDevice(dx.Ptr, BytesOf(x)),
+			r.s.CopyToDevice(dy.Ptr, BytesOf(y)),
 			r.s.Launch(r.kernel("affine"), Launch{Grid: [3]int{4, 1, 1}, Block: [3]int{256, 1, 1}}, &p),
-			r.s.CopyToHost(bytesOf(y), dy.Ptr),
+			r.s.CopyToHost(BytesOf(y), dy.Ptr),
 		)
 	})
 	for i := range y {
@@ -59,7 +59,7 @@ func TestLaunchLargeStruct(t *testing.T) {
 		p.Out = out.Ptr
 		err := r.s.Launch(r.kernel("large"), one(1), &p, int32(-3))
 		p = largeParams{} // the arguments were copied
-		return errors.Join(err, r.s.CopyToHost(bytesOf(got), out.Ptr))
+		return errors.Join(err, r.s.CopyToHost(BytesOf(got), out.Ptr))
 	})
 	if got[0] != -3*sum {
 		t.Errorf("the kernel made %d of its arguments, want %d", got[0], -3*sum)
@@ -74,7 +74,7 @@ func TestLaunchNumbers(t *testing.T) {
 		out := r.alloc("out", 8*6)
 		return errors.Join(
 			r.s.Launch(r.kernel("numbers"), one(1), out.Ptr, count(-5), float32(0.25), int64(-1<<40), uint32(1<<32-1), 1e300, uint64(1<<63)),
-			r.s.CopyToHost(bytesOf(got), out.Ptr),
+			r.s.CopyToHost(BytesOf(got), out.Ptr),
 		)
 	})
 	if want := []float64{-5, 0.25, -1 << 40, 1<<32 - 1, 1e300, 1 << 63}; !slices.Equal(got, want) {
@@ -100,9 +100,9 @@ func TestLaunchShared(t *testing.T) {
 		}
 		return errors.Join(
 			reverse.SetMaxShared(4*n),
-			r.s.CopyToDevice(dx.Ptr, bytesOf(x)),
+			r.s.CopyToDevice(dx.Ptr, BytesOf(x)),
 			r.s.Launch(reverse, launch, dx.Ptr, int32(n)),
-			r.s.CopyToHost(bytesOf(x), dx.Ptr),
+			r.s.CopyToHost(BytesOf(x), dx.Ptr),
 		)
 	})
 	for i := range x {

@@ -145,7 +145,7 @@ func TestGraph(t *testing.T) {
 		if err := r.s.Synchronize(); err != nil {
 			return err
 		}
-		copy(bytesOf(y), host.Bytes())
+		copy(BytesOf(y), host.Bytes())
 		if got := r.Transfers(); got != (Transfers{ToHost: 48}) {
 			t.Errorf("three launches of the graph copy %+v", got)
 		}
@@ -181,7 +181,7 @@ func TestGraphUpdate(t *testing.T) {
 			return err
 		}
 		p.Offset = 100
-		if err := errors.Join(g.Update(1, affine, one(2), &p), g.Launch(r.s), r.s.CopyToHost(bytesOf(y), dy.Ptr)); err != nil {
+		if err := errors.Join(g.Update(1, affine, one(2), &p), g.Launch(r.s), r.s.CopyToHost(BytesOf(y), dy.Ptr)); err != nil {
 			return err
 		}
 		for _, c := range []struct {
@@ -227,7 +227,7 @@ func TestCaptureStreams(t *testing.T) {
 		if len(g.Kernels()) != 2 {
 			t.Errorf("the graph's kernels are %v", g.Kernels())
 		}
-		return errors.Join(g.Launch(r.s), r.s.CopyToHost(bytesOf(y), dy.Ptr))
+		return errors.Join(g.Launch(r.s), r.s.CopyToHost(BytesOf(y), dy.Ptr))
 	})
 	if !slices.Equal(y, []float32{2, 2, 2, 2}) {
 		t.Errorf("y is %v, want 2s", y)

@@ -22,19 +22,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// needGPUs skips, or fails where everything must be present, with fewer GPUs.
-func needGPUs(t *testing.T, n int) {
-	t.Helper()
-	devices, err := cuda.Devices()
-	if err == nil && len(devices) >= n {
-		return
-	}
-	if os.Getenv("BROOD_REQUIRE_ALL") == "1" && (err != nil || n == 1) {
-		t.Fatalf("needs %d GPUs; there are %d: %v", n, len(devices), err)
-	}
-	t.Skipf("needs %d GPUs; there are %d: %v", n, len(devices), err)
-}
-
 // onGPU is the small run on a GPU, with networks of two layers.
 func onGPU(t *testing.T, set ...string) Config {
 	t.Helper()
@@ -52,7 +39,7 @@ func cancelAt(update int64) (context.Context, Options) {
 }
 
 func TestGPURunResumesToTheBit(t *testing.T) {
-	needGPUs(t, 1)
+	control.NeedGPUs(t, 1)
 	cfg := onGPU(t)
 	whole, parts := filepath.Join(t.TempDir(), "whole"), filepath.Join(t.TempDir(), "parts")
 	s := trainNew(t, cfg, Options{Dir: whole})
@@ -77,7 +64,7 @@ func TestGPURunResumesToTheBit(t *testing.T) {
 
 // A run goes on from a checkpoint on another device, from the same bits.
 func TestGPURunsGoAcrossDevices(t *testing.T) {
-	needGPUs(t, 2)
+	control.NeedGPUs(t, 2)
 	for _, devices := range [][2]string{{"cuda", "cpu"}, {"cpu", "cuda"}, {"cuda", "cuda:0,1"}, {"cuda:1,0", "cuda"}} {
 		t.Run(devices[0]+" to "+devices[1], func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "run")
@@ -107,7 +94,7 @@ func TestGPURunsGoAcrossDevices(t *testing.T) {
 
 // A checkpoint of a run on a GPU plays the same on the processor.
 func TestGPUCheckpointPlaysOnTheProcessor(t *testing.T) {
-	needGPUs(t, 1)
+	control.NeedGPUs(t, 1)
 	dir := filepath.Join(t.TempDir(), "run")
 	trainNew(t, onGPU(t, "env.id=Pendulum-v1"), Options{Dir: dir})
 	stored, err := Find(dir)
@@ -123,7 +110,7 @@ func TestGPUCheckpointPlaysOnTheProcessor(t *testing.T) {
 // The device is lost in the middle of a run: the error says where and what is
 // left, the last checkpoint is whole, and the run goes on from it.
 func TestGPULost(t *testing.T) {
-	needGPUs(t, 1)
+	control.NeedGPUs(t, 1)
 	if !control.Present() {
 		t.Skip("needs the fake driver: the device is lost on purpose")
 	}
@@ -167,7 +154,7 @@ func TestGPUChild(t *testing.T) {
 
 // Two processes train on one GPU at the same time and do not disturb each other.
 func TestGPUProcesses(t *testing.T) {
-	needGPUs(t, 1)
+	control.NeedGPUs(t, 1)
 	var children []*exec.Cmd
 	var dirs []string
 	for i := range 2 {

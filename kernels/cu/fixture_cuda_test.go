@@ -90,14 +90,14 @@ func (f *fixture) run(work func() error) {
 // upload writes elements to device memory.
 func upload[E any](f *fixture, at Ptr, x []E) {
 	f.t.Helper()
-	f.run(func() error { return f.stream.CopyToDevice(uint64(at), bytesOf(x)) })
+	f.run(func() error { return f.stream.CopyToDevice(uint64(at), cuda.BytesOf(x)) })
 }
 
 // download reads n elements of device memory.
 func download[E any](f *fixture, at Ptr, n int) []E {
 	f.t.Helper()
 	x := make([]E, n)
-	f.run(func() error { return f.stream.CopyToHost(bytesOf(x), uint64(at)) })
+	f.run(func() error { return f.stream.CopyToHost(cuda.BytesOf(x), uint64(at)) })
 	return x
 }
 

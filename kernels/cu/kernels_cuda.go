@@ -81,21 +81,21 @@ func (p *Plan) Allocate(ctx *cuda.Context, s *cuda.Stream) error {
 }
 
 func (p *Plan) uploadTables(s *cuda.Stream) error {
-	if err := s.CopyToDevice(uint64(p.Params.Chunks), bytesOf(p.Chunks)); err != nil {
+	if err := s.CopyToDevice(uint64(p.Params.Chunks), cuda.BytesOf(p.Chunks)); err != nil {
 		return err
 	}
 	var segments []Segment
 	for _, list := range p.Segments {
 		segments = append(segments, list...)
 	}
-	if err := s.CopyToDevice(uint64(p.Params.Segments), bytesOf(segments)); err != nil {
+	if err := s.CopyToDevice(uint64(p.Params.Segments), cuda.BytesOf(segments)); err != nil {
 		return err
 	}
 	if a := p.Config.Env.Spec().Action; !a.Discrete {
-		if err := s.CopyToDevice(uint64(p.Params.ActionLow), bytesOf(a.Low)); err != nil {
+		if err := s.CopyToDevice(uint64(p.Params.ActionLow), cuda.BytesOf(a.Low)); err != nil {
 			return err
 		}
-		if err := s.CopyToDevice(uint64(p.Params.ActionHigh), bytesOf(a.High)); err != nil {
+		if err := s.CopyToDevice(uint64(p.Params.ActionHigh), cuda.BytesOf(a.High)); err != nil {
 			return err
 		}
 	}

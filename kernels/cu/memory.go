@@ -49,14 +49,6 @@ func size(bytes int64) string {
 	return fmt.Sprintf("%d bytes", bytes)
 }
 
-// bytesOf views the elements of x as bytes.
-func bytesOf[E any](x []E) []byte {
-	if len(x) == 0 {
-		return nil
-	}
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x))), len(x)*int(unsafe.Sizeof(x[0])))
-}
-
 func sizeOf[E any]() int64 {
 	var e E
 	return int64(unsafe.Sizeof(e))

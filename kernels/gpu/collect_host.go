@@ -5,7 +5,6 @@ package gpu
 import (
 	"sync"
 	"time"
-	"unsafe"
 
 	"brood/cuda"
 	"brood/env"
@@ -31,13 +30,12 @@ type hostCollect struct {
 
 // hostGroup is a range of members.
 type hostGroup struct {
-	first, count int
 	params       cu.Params // of these members
 	stream       *cuda.Stream
 	acted, ready *cuda.Event
-	obs          []float32 // [count][N][D], raw, pinned
-	actions      []float32 // [count][N][W], unclipped, pinned
-	final        []float32 // [count][N][D], true last observations, pinned
+	obs          []float32 // [members][N][D], raw, pinned
+	actions      []float32 // [members][N][W], unclipped, pinned
+	final        []float32 // [members][N][D], true last observations, pinned
 	members      []*hostMember
 }
 
@@ -82,7 +80,7 @@ func newHostCollect(s *shard) (*hostCollect, error) {
 }
 
 func newHostGroup(s *shard, first, count int) (g *hostGroup, err error) {
-	g = &hostGroup{first: first, count: count, params: s.params().Slice(first, count)}
+	g = &hostGroup{params: s.params().Slice(first, count)}
 	if g.stream, err = s.ctx.NewStream(); err != nil {
 		return nil, err
 	}
@@ -161,13 +159,13 @@ func (g *hostGroup) observe(s *shard) {
 // queueActions sends the group's observations and queues what chooses its
 // actions, up to their copy to the host.
 func (s *shard) queueActions(g *hostGroup, t int) error {
-	if err := g.stream.CopyToDevice(uint64(g.params.StageObs), bytesOf(g.obs)); err != nil {
+	if err := g.stream.CopyToDevice(uint64(g.params.StageObs), cuda.BytesOf(g.obs)); err != nil {
 		return err
 	}
 	if err := s.act(g.stream, &g.params, t); err != nil {
 		return err
 	}
-	if err := g.stream.CopyToHost(bytesOf(g.actions), uint64(g.params.StageAction)); err != nil {
+	if err := g.stream.CopyToHost(cuda.BytesOf(g.actions), uint64(g.params.StageAction)); err != nil {
 		return err
 	}
 	return g.acted.Record(g.stream)
@@ -193,7 +191,7 @@ func (s *shard) stepGroup(g *hostGroup, t int) error {
 			continue
 		}
 		at := uint64(g.params.FinalObs) + 4*uint64(d)*uint64(int64(i)*int64(g.params.Rows)+int64(t)*n)
-		if err := g.stream.CopyToDevice(at, bytesOf(g.final[int64(i)*n*d:int64(i+1)*n*d])); err != nil {
+		if err := g.stream.CopyToDevice(at, cuda.BytesOf(g.final[int64(i)*n*d:int64(i+1)*n*d])); err != nil {
 			return err
 		}
 	}
@@ -248,7 +246,7 @@ func (s *shard) stepMember(g *hostGroup, i int, x *hostMember, t int) {
 // endGroup queues the observations after the last step and their values, and
 // makes the main stream wait for the group.
 func (s *shard) endGroup(g *hostGroup) error {
-	if err := g.stream.CopyToDevice(uint64(g.params.StageObs), bytesOf(g.obs)); err != nil {
+	if err := g.stream.CopyToDevice(uint64(g.params.StageObs), cuda.BytesOf(g.obs)); err != nil {
 		return err
 	}
 	if err := s.lastValues(g.stream, &g.params); err != nil {
@@ -269,7 +267,7 @@ func (s *shard) sendRollout() error {
 		send = append(send, deviceFloats{h.discounted, p.Discounted})
 	}
 	for _, f := range send {
-		if err := s.main.CopyToDevice(uint64(f.device), bytesOf(f.host)); err != nil {
+		if err := s.main.CopyToDevice(uint64(f.device), cuda.BytesOf(f.host)); err != nil {
 			return err
 		}
 	}
@@ -284,12 +282,4 @@ func (s *shard) sendRollout() error {
 		}
 	}
 	return s.main.Synchronize()
-}
-
-// floats views bytes as float32.
-func floats(b []byte) []float32 {
-	if len(b) == 0 {
-		return nil
-	}
-	return unsafe.Slice((*float32)(unsafe.Pointer(unsafe.SliceData(b))), len(b)/4)
 }

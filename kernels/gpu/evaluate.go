@@ -106,7 +106,7 @@ func (s *shard) newStage(obs, actions int) (*stage, error) {
 			return nil, errors.Join(err, x.free())
 		}
 		x.memory = append(x.memory, memory)
-		*b.to = floats(memory.Bytes())
+		*b.to = cuda.ElementsOf[float32](memory.Bytes())
 	}
 	return x, nil
 }
@@ -143,7 +143,7 @@ func (s *shard) resetEpisode(ev *kernels.Evaluation, x *player, from, i int) {
 // actBest runs the staged observations through the actors of p.
 func (s *shard) actBest(p *cu.Params, x *stage, rows int) error {
 	n, d, w := int64(p.Environments), int64(p.ObsDim), int64(p.ActionWidth)
-	if err := s.main.CopyToDevice(uint64(p.StageObs), bytesOf(x.obs)); err != nil {
+	if err := s.main.CopyToDevice(uint64(p.StageObs), cuda.BytesOf(x.obs)); err != nil {
 		return err
 	}
 	// In place: the rollout's buffers are not touched.
@@ -157,7 +157,7 @@ func (s *shard) actBest(p *cu.Params, x *stage, rows int) error {
 	if err := s.k.ActBest(s.main, p, &r, p.StageAction, n*w); err != nil {
 		return err
 	}
-	if err := s.main.CopyToHost(bytesOf(x.actions), uint64(p.StageAction)); err != nil {
+	if err := s.main.CopyToHost(cuda.BytesOf(x.actions), uint64(p.StageAction)); err != nil {
 		return err
 	}
 	return s.main.Synchronize()

@@ -19,7 +19,7 @@ import (
 
 func needFake(t *testing.T) {
 	t.Helper()
-	needDevices(t, 1)
+	control.NeedGPUs(t, 1)
 	if !control.Present() {
 		t.Skip("needs the fake driver: faults are injected")
 	}
@@ -160,7 +160,7 @@ func TestOutOfMemoryNamesBuffers(t *testing.T) {
 // Within a GPU an exploit moves nothing over the bus but the list of pairs and
 // the hyperparameters, however large the networks are.
 func TestExploitCrossesNothing(t *testing.T) {
-	needDevices(t, 1)
+	control.NeedGPUs(t, 1)
 	c := small(t, "CartPole-v1")
 	c.Population, c.Hidden = 8, []int{64, 64}
 	e, err := New(c)

@@ -12,6 +12,7 @@ import (
 	"brood/kernels"
 	"brood/kernels/cu"
 	"brood/kernels/plain"
+	"brood/softcuda/control"
 	"brood/tensor"
 )
 
@@ -30,7 +31,7 @@ func states(t *testing.T, e kernels.Engine) []tensor.Member {
 // one launch, and step by step. The environments' states, rewards and resets, the
 // weights and every statistic must agree.
 func TestNativeEnvironmentsAgainstPlain(t *testing.T) {
-	needDevices(t, 1)
+	control.NeedGPUs(t, 1)
 	for _, id := range cu.NativeEnvs {
 		for _, tiled := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/tiled=%v", id, tiled), func(t *testing.T) {
@@ -97,7 +98,7 @@ func nearStates(t *testing.T, got, want []tensor.Member) {
 }
 
 func TestPipeline(t *testing.T) {
-	needDevices(t, 1)
+	control.NeedGPUs(t, 1)
 	c := small(t, "CartPole-v1")
 	e, err := New(c)
 	require.NoError(t, err)
@@ -124,7 +125,7 @@ func TestPipeline(t *testing.T) {
 
 // A snapshot is of the moment it was begun, whatever is trained until it is read.
 func TestSnapshotWhileTraining(t *testing.T) {
-	needDevices(t, 1)
+	control.NeedGPUs(t, 1)
 	c := small(t, "CartPole-v1")
 	e, err := New(c)
 	require.NoError(t, err)
@@ -153,7 +154,7 @@ func TestSnapshotWhileTraining(t *testing.T) {
 // the next one on, although the graphs of the iterations before were made for
 // another.
 func TestPermutationsBetweenIterations(t *testing.T) {
-	needDevices(t, 1)
+	control.NeedGPUs(t, 1)
 	c := small(t, "CartPole-v1")
 	e, err := New(c)
 	require.NoError(t, err)

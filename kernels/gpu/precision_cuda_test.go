@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"brood/kernels"
+	"brood/softcuda/control"
 	"brood/tensor"
 )
 
@@ -17,7 +18,7 @@ import (
 // products' factors, 10 bits of mantissa: about 3e-3 of its norm, and surely by
 // more than float32's rounding.
 func TestTF32(t *testing.T) {
-	needDevices(t, 1)
+	control.NeedGPUs(t, 1)
 	for _, tiled := range []bool{false, true} {
 		t.Run(fmt.Sprintf("tiled=%v", tiled), func(t *testing.T) {
 			gradient := func(p kernels.Precision) []float32 {

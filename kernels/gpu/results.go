@@ -59,21 +59,13 @@ func pinned[E any](s *shard, name string, n int) ([]E, error) {
 		return nil, err
 	}
 	clear(memory.Bytes())
-	return unsafe.Slice((*E)(unsafe.Pointer(unsafe.SliceData(memory.Bytes()))), n), nil
-}
-
-// bytesOf views the elements of x as bytes.
-func bytesOf[E any](x []E) []byte {
-	if len(x) == 0 {
-		return nil
-	}
-	return unsafe.Slice((*byte)(unsafe.Pointer(unsafe.SliceData(x))), len(x)*int(unsafe.Sizeof(x[0])))
+	return cuda.ElementsOf[E](memory.Bytes()), nil
 }
 
 // queueResults queues the copy of an iteration's figures to the host.
 func (s *shard) queueResults(r *results) error {
 	p := s.params()
-	if err := s.main.CopyToHost(bytesOf(r.reports), uint64(p.Reports)); err != nil {
+	if err := s.main.CopyToHost(cuda.BytesOf(r.reports), uint64(p.Reports)); err != nil {
 		return err
 	}
 	if err := s.queueMinibatches(r); err != nil {
@@ -84,10 +76,10 @@ func (s *shard) queueResults(r *results) error {
 
 func (s *shard) queueMinibatches(r *results) error {
 	p := s.params()
-	if err := s.main.CopyToHost(bytesOf(r.progress), uint64(p.Progress)); err != nil {
+	if err := s.main.CopyToHost(cuda.BytesOf(r.progress), uint64(p.Progress)); err != nil {
 		return err
 	}
-	return s.main.CopyToHost(bytesOf(r.minibatches), uint64(p.Minibatches))
+	return s.main.CopyToHost(cuda.BytesOf(r.minibatches), uint64(p.Minibatches))
 }
 
 // readResults waits for the update on the main stream and reads its minibatches.

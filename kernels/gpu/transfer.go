@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 
+	"brood/cuda"
 	"brood/kernels"
 	"brood/kernels/cu"
 	"brood/kernels/host"
@@ -74,12 +75,12 @@ func (s *shard) readRollout(m int, r *kernels.Rollout) error {
 	}
 	flags := make([]uint8, b)
 	for _, f := range rolloutFields(&p, r) {
-		if err := s.main.CopyToHost(bytesOf(f.host), uint64(f.device)); err != nil {
+		if err := s.main.CopyToHost(cuda.BytesOf(f.host), uint64(f.device)); err != nil {
 			return err
 		}
 	}
 	for _, f := range []deviceFloats{{r.Values, p.Values}, {r.Advantages, p.Advantages}, {r.Returns, p.Returns}} {
-		if err := s.main.CopyToHost(bytesOf(f.host), uint64(f.device)); err != nil {
+		if err := s.main.CopyToHost(cuda.BytesOf(f.host), uint64(f.device)); err != nil {
 			return err
 		}
 	}
@@ -124,7 +125,7 @@ func (e *Engine) WriteRollout(i int, r *kernels.Rollout) error {
 func (s *shard) writeRollout(m int, r *kernels.Rollout) error {
 	p := s.params().Slice(m, 1)
 	for _, f := range rolloutFields(&p, r) {
-		if err := s.main.CopyToDevice(uint64(f.device), bytesOf(f.host)); err != nil {
+		if err := s.main.CopyToDevice(uint64(f.device), cuda.BytesOf(f.host)); err != nil {
 			return err
 		}
 	}
@@ -162,7 +163,7 @@ func (s *shard) setOrder(order [][]int32) error {
 	for m := range s.members {
 		for epoch, rows := range order {
 			at := uint64(p.Order) + 4*uint64(p.Rows)*uint64(m*int(p.Epochs)+epoch)
-			if err := s.main.CopyToDevice(at, bytesOf(rows)); err != nil {
+			if err := s.main.CopyToDevice(at, cuda.BytesOf(rows)); err != nil {
 				return err
 			}
 		}
@@ -185,7 +186,7 @@ func (e *Engine) Gradient(i int, dst []float32) error {
 	}
 	err = s.do("gradient", func() error {
 		p := s.params().Slice(m, 1)
-		if err := s.main.CopyToHost(bytesOf(dst), uint64(p.Gradient)); err != nil {
+		if err := s.main.CopyToHost(cuda.BytesOf(dst), uint64(p.Gradient)); err != nil {
 			return err
 		}
 		return s.main.Synchronize()
