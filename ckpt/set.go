@@ -217,7 +217,7 @@ func memberDefect(data []byte, have, want [sha256.Size]byte) error {
 // that is [ErrNoCheckpoint]. A set is complete where it has its run.ckpt;
 // temporary folders are passed over. [ReadSet] then verifies it.
 func Latest(fsys FS, dir string) (string, error) {
-	sets, err := list(fsys, dir)
+	sets, err := List(fsys, dir)
 	if err != nil {
 		return "", fmt.Errorf("ckpt: find the newest checkpoint: %w", err)
 	}
@@ -227,8 +227,9 @@ func Latest(fsys FS, dir string) (string, error) {
 	return filepath.Join(dir, SetName(sets[len(sets)-1])), nil
 }
 
-// list returns the updates of the complete sets, ascending.
-func list(fsys FS, dir string) ([]int64, error) {
+// List returns the updates of the complete sets within dir, ascending; none where
+// there is no such folder.
+func List(fsys FS, dir string) ([]int64, error) {
 	names, err := fsys.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -264,7 +265,7 @@ func Prune(fsys FS, dir string, keep int) error {
 	if keep < 1 {
 		return fmt.Errorf("ckpt: prune %s: keep is %d; at least the newest set must stay", dir, keep)
 	}
-	sets, err := list(fsys, dir)
+	sets, err := List(fsys, dir)
 	for i := 0; err == nil && i < len(sets)-keep; i++ {
 		err = discard(fsys, filepath.Join(dir, SetName(sets[i])))
 	}

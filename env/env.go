@@ -19,9 +19,27 @@ type Spec struct {
 	StateSize int
 	// MaxEpisodeSteps truncates an episode; 0: no limit.
 	MaxEpisodeSteps int
+	// Hyperparameters are weights of shaping rewards, which members may evolve: at
+	// most [MaxHyperparameters]. With all of them 0 there is no shaping.
+	Hyperparameters []Hyperparameter
 	// RewardThreshold is the score at which the task counts as solved, for
 	// people to read; 0 where none is published.
 	RewardThreshold float64
+}
+
+// MaxHyperparameters is the largest number of hyperparameters of an environment.
+const MaxHyperparameters = 4
+
+// Hyperparameter is the weight of a shaping reward: a reward that helps to learn
+// and is no part of the true return. It starts at 0, which is off, unless a config
+// says otherwise.
+type Hyperparameter struct {
+	// Name as in configs and logs; not that of one of the algorithm's.
+	Name string
+	// Min and Max bound it; 0 lies between them.
+	Min, Max float64
+	// Doc says in a sentence what it weighs.
+	Doc string
 }
 
 // ActionSpace is either discrete (one of N) or continuous (N numbers).
@@ -58,6 +76,14 @@ type Env interface {
 	Step(state, action []float32) (reward float32, terminated bool)
 }
 
+// Shaped is an [Env] with hyperparameters of its own.
+type Shaped interface {
+	Env
+	// StepShaped is Step and the shaping reward under the values of
+	// Spec.Hyperparameters. State and true reward must not depend on these.
+	StepShaped(state, action, hyperparameters []float32) (reward, shaping float32, terminated bool)
+}
+
 // Batch is a range of N environments of one member. State and action are
 // component-major: component c of environment i lies at [c*Stride+i], so that a
 // step is a loop over contiguous numbers.
@@ -69,8 +95,15 @@ type Batch struct {
 	// Action [Action.Width()][Stride]: the index of the choice, or the clipped
 	// numbers.
 	Action []float32
-	// Reward [N] and Terminated [N] (0 or 1) are overwritten by Step.
+	// Reward [N], the true rewards, and Terminated [N] (0 or 1) are overwritten by
+	// Step.
 	Reward, Terminated []float32
+	// Hyperparameters are the member's values of Spec.Hyperparameters, in that order;
+	// nil where there are none or all are 0.
+	Hyperparameters []float32
+	// Shaping [N] is overwritten by Step where Hyperparameters is not nil: what the
+	// algorithm's rewards have on top of the true ones.
+	Shaping []float32
 }
 
 // Vector is an environment stepped in batches. All native environments are

@@ -31,10 +31,7 @@ func Register(id string, makeEnv func() Env) {
 		if e == nil {
 			return nil, errors.New("its function returned nil")
 		}
-		if err := ValidateSpec(e.Spec()); err != nil {
-			return nil, err
-		}
-		return Vectorize(e), nil
+		return vectorize(e)
 	})
 }
 

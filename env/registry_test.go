@@ -41,6 +41,13 @@ func (s *single) Step(state, action []float32) (float32, bool) {
 	return reward[0], terminated[0] == 1
 }
 
+func (s *single) StepShaped(state, action, hyperparameters []float32) (reward, shaping float32, terminated bool) {
+	var r, extra, ended [1]float32
+	s.vector.Step(&env.Batch{N: 1, Stride: 1, State: state, Action: action, Reward: r[:], Terminated: ended[:],
+		Hyperparameters: hyperparameters, Shaping: extra[:]})
+	return r[0], extra[0], ended[0] == 1
+}
+
 // unique returns an ID no other test or repetition of this one registers.
 var unique = func() func(prefix string) string {
 	var mu sync.Mutex
@@ -130,6 +137,14 @@ func TestMakeReportsAWrongEnvironment(t *testing.T) {
 	require.ErrorContains(t, err, "returned nil")
 }
 
+// weights are valid hyperparameters of those names.
+func weights(names ...string) (list []env.Hyperparameter) {
+	for _, name := range names {
+		list = append(list, env.Hyperparameter{Name: name, Min: -1, Max: 1})
+	}
+	return list
+}
+
 func TestValidateSpecNamesEveryWrongField(t *testing.T) {
 	nan := float32(math.NaN())
 	discrete := env.CartPole{}.Spec()
@@ -138,19 +153,28 @@ func TestValidateSpecNamesEveryWrongField(t *testing.T) {
 		spec   env.Spec
 		change func(s *env.Spec)
 	}{
-		"Spec.ID":                   {discrete, func(s *env.Spec) { s.ID = "" }},
-		"Spec.ObsDim":               {discrete, func(s *env.Spec) { s.ObsDim = 0 }},
-		"Spec.StateSize":            {discrete, func(s *env.Spec) { s.StateSize = 0 }},
-		"Spec.MaxEpisodeSteps":      {discrete, func(s *env.Spec) { s.MaxEpisodeSteps = -1 }},
-		"Spec.RewardThreshold":      {discrete, func(s *env.Spec) { s.RewardThreshold = math.NaN() }},
-		"Spec.Action.N is 1":        {discrete, func(s *env.Spec) { s.Action.N = 1 }},
-		"Spec.Action.Low is [":      {discrete, func(s *env.Spec) { s.Action.Low = []float32{0} }},
-		"Spec.Action.High is [":     {discrete, func(s *env.Spec) { s.Action.High = []float32{0} }},
-		"Spec.Action.N is 0":        {continuous, func(s *env.Spec) { s.Action = env.ActionSpace{} }},
-		"Spec.Action.Low is []":     {continuous, func(s *env.Spec) { s.Action.Low = nil }},
-		"Spec.Action.High is []":    {continuous, func(s *env.Spec) { s.Action.High = nil }},
-		"Spec.Action.Low[0] is 2":   {continuous, func(s *env.Spec) { s.Action.Low = []float32{2} }},
-		"Spec.Action.Low[0] is NaN": {continuous, func(s *env.Spec) { s.Action.Low = []float32{nan} }},
+		"Spec.ID":                       {discrete, func(s *env.Spec) { s.ID = "" }},
+		"Spec.ObsDim":                   {discrete, func(s *env.Spec) { s.ObsDim = 0 }},
+		"Spec.StateSize":                {discrete, func(s *env.Spec) { s.StateSize = 0 }},
+		"Spec.MaxEpisodeSteps":          {discrete, func(s *env.Spec) { s.MaxEpisodeSteps = -1 }},
+		"Spec.RewardThreshold":          {discrete, func(s *env.Spec) { s.RewardThreshold = math.NaN() }},
+		"Spec.Action.N is 1":            {discrete, func(s *env.Spec) { s.Action.N = 1 }},
+		"Spec.Action.Low is [":          {discrete, func(s *env.Spec) { s.Action.Low = []float32{0} }},
+		"Spec.Action.High is [":         {discrete, func(s *env.Spec) { s.Action.High = []float32{0} }},
+		"Spec.Action.N is 0":            {continuous, func(s *env.Spec) { s.Action = env.ActionSpace{} }},
+		"Spec.Action.Low is []":         {continuous, func(s *env.Spec) { s.Action.Low = nil }},
+		"Spec.Action.High is []":        {continuous, func(s *env.Spec) { s.Action.High = nil }},
+		"Spec.Action.Low[0] is 2":       {continuous, func(s *env.Spec) { s.Action.Low = []float32{2} }},
+		"Spec.Action.Low[0] is NaN":     {continuous, func(s *env.Spec) { s.Action.Low = []float32{nan} }},
+		"Spec.Hyperparameters is 5":     {discrete, func(s *env.Spec) { s.Hyperparameters = weights("a", "b", "c", "d", "e") }},
+		`Spec.Hyperparameters[1].Name`:  {discrete, func(s *env.Spec) { s.Hyperparameters = weights("a", "a") }},
+		`Hyperparameters[0].Name is ""`: {discrete, func(s *env.Spec) { s.Hyperparameters = weights("") }},
+		`Name is "a.b"`:                 {discrete, func(s *env.Spec) { s.Hyperparameters = weights("a.b") }},
+		`Name is "Weight"`:              {discrete, func(s *env.Spec) { s.Hyperparameters = weights("Weight") }},
+		"Min and Max is 0.5 and 1":      {discrete, func(s *env.Spec) { s.Hyperparameters = []env.Hyperparameter{{Name: "a", Min: .5, Max: 1}} }},
+		"Min and Max is 0 and 0":        {discrete, func(s *env.Spec) { s.Hyperparameters = []env.Hyperparameter{{Name: "a"}} }},
+		"Min and Max is 0 and NaN":      {discrete, func(s *env.Spec) { s.Hyperparameters = []env.Hyperparameter{{Name: "a", Max: math.NaN()}} }},
+		"Min and Max is -Inf and 1":     {discrete, func(s *env.Spec) { s.Hyperparameters = []env.Hyperparameter{{Name: "a", Min: math.Inf(-1), Max: 1}} }},
 	} {
 		require.NoError(t, env.ValidateSpec(c.spec))
 		c.change(&c.spec)

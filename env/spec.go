@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"regexp"
 )
 
 // ValidateSpec returns an error that names every wrong field of a Spec, its
@@ -28,6 +29,7 @@ func ValidateSpec(s Spec) error {
 	if math.IsNaN(s.RewardThreshold) || math.IsInf(s.RewardThreshold, 0) {
 		wrong("RewardThreshold", s.RewardThreshold, "a finite number, 0 where none is published")
 	}
+	validateHyperparameters(s.Hyperparameters, wrong)
 	if s.Action.Discrete {
 		validateDiscrete(s.Action, wrong)
 	} else {
@@ -63,6 +65,30 @@ func validateContinuous(a ActionSpace, wrong func(field string, value any, want 
 		// Written so that a NaN is wrong too. Infinite bounds are fine.
 		if !(a.Low[i] < a.High[i]) {
 			wrong(fmt.Sprintf("Action.Low[%d]", i), a.Low[i], fmt.Sprintf("less than Action.High[%d], which is %v", i, a.High[i]))
+		}
+	}
+}
+
+// namePattern is what a name in a config, a log and a state dict may be.
+var namePattern = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
+
+func validateHyperparameters(list []Hyperparameter, wrong func(field string, value any, want string)) {
+	if len(list) > MaxHyperparameters {
+		wrong("Hyperparameters", len(list), fmt.Sprintf("at most %d", MaxHyperparameters))
+	}
+	seen := make(map[string]bool)
+	for i, h := range list {
+		at := fmt.Sprintf("Hyperparameters[%d].", i)
+		if !namePattern.MatchString(h.Name) {
+			wrong(at+"Name", fmt.Sprintf("%q", h.Name), "small letters, digits and _, a letter first")
+		}
+		if seen[h.Name] {
+			wrong(at+"Name", fmt.Sprintf("%q", h.Name), "a name of its own")
+		}
+		seen[h.Name] = true
+		// Written so that a NaN is wrong too.
+		if !(h.Min <= 0 && h.Max >= 0 && h.Min < h.Max) || math.IsInf(h.Min, 0) || math.IsInf(h.Max, 0) {
+			wrong(at+"Min and Max", fmt.Sprintf("%v and %v", h.Min, h.Max), "a finite interval with 0 in it")
 		}
 	}
 }

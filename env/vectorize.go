@@ -9,19 +9,34 @@ import (
 
 // Vectorize steps a user's environment in batches: it gathers the state of one
 // environment after the other into contiguous memory, calls e, and scatters the
-// result. It panics where [ValidateSpec] reports an error; [Make] returns that
-// error instead.
+// result; of a [Shaped] environment it computes the shaping rewards where the batch
+// asks for them. It panics where [ValidateSpec] reports an error, or an
+// environment with hyperparameters is not Shaped; [Make] returns that error
+// instead.
 func Vectorize(e Env) Vector {
-	spec := e.Spec()
-	if err := ValidateSpec(spec); err != nil {
+	v, err := vectorize(e)
+	if err != nil {
 		panic(fmt.Sprintf("env: Vectorize: %v", err))
 	}
-	return &vectorized{env: e, spec: spec}
+	return v
+}
+
+func vectorize(e Env) (Vector, error) {
+	spec := e.Spec()
+	if err := ValidateSpec(spec); err != nil {
+		return nil, err
+	}
+	shaped, ok := e.(Shaped)
+	if len(spec.Hyperparameters) > 0 && !ok {
+		return nil, fmt.Errorf("Spec.Hyperparameters has %d elements, want none of an environment without the method StepShaped", len(spec.Hyperparameters))
+	}
+	return &vectorized{env: e, shaped: shaped, spec: spec}, nil
 }
 
 type vectorized struct {
-	env  Env
-	spec Spec
+	env    Env
+	shaped Shaped // env, or nil where it is not one
+	spec   Spec
 
 	// free holds the scratch memory that no call uses at the moment. Arguments of
 	// an interface's methods escape to the heap, so arrays on the stack would cost
@@ -87,7 +102,13 @@ func (v *vectorized) Step(b *Batch) {
 		for c := range s.action {
 			s.action[c] = b.Action[c*b.Stride+i]
 		}
-		reward, terminated := v.env.Step(s.state, s.action)
+		var reward float32
+		var terminated bool
+		if b.Hyperparameters == nil {
+			reward, terminated = v.env.Step(s.state, s.action)
+		} else {
+			reward, b.Shaping[i], terminated = v.shaped.StepShaped(s.state, s.action, b.Hyperparameters)
+		}
 		scatter(b, i, s.state)
 		b.Reward[i] = reward
 		b.Terminated[i] = flag(terminated)

@@ -14,12 +14,22 @@ import (
 // trace plays steps steps of n environments from a seed with random actions and
 // returns all that comes out.
 func trace(v env.Vector, n, stride, steps int, seed uint64) []float32 {
+	return traceShaped(v, n, stride, steps, seed, nil)
+}
+
+// traceShaped is trace with values of the environment's hyperparameters; where
+// there are any, the shaping rewards come out, too.
+func traceShaped(v env.Vector, n, stride, steps int, seed uint64, hyperparameters []float32) []float32 {
 	spec := v.Spec()
 	ld := spec.ObsDim + 1
 	b := env.Batch{
 		N: n, Stride: stride,
 		State: make([]float32, spec.StateSize*stride), Action: make([]float32, spec.Action.Width()*stride),
 		Reward: make([]float32, n), Terminated: make([]float32, n),
+		Hyperparameters: hyperparameters,
+	}
+	if hyperparameters != nil {
+		b.Shaping = make([]float32, n)
 	}
 	key := rng.NewKey(seed)
 	for i := range n {
@@ -41,7 +51,7 @@ func trace(v env.Vector, n, stride, steps int, seed uint64) []float32 {
 		}
 		v.Step(&b)
 		v.Observe(&b, obs, ld)
-		out = slices.Concat(out, b.State, b.Reward, b.Terminated, obs)
+		out = slices.Concat(out, b.State, b.Reward, b.Terminated, obs, b.Shaping)
 	}
 	return out
 }

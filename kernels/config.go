@@ -1,6 +1,9 @@
 package kernels
 
 import (
+	"fmt"
+	"slices"
+
 	"brood/env"
 	"brood/tensor"
 )
@@ -124,6 +127,22 @@ type Config struct {
 	Threads int
 	// Sections are added to every member's state after the engine's own.
 	Sections []tensor.Section
+
+	// FirstMember is added to a member's index wherever that addresses random
+	// numbers. With Clones the index is left out: every member draws those of
+	// FirstMember, so that one member can be lived several times side by side.
+	FirstMember int
+	Clones      bool
+	// MinibatchLimit ends every Update after so many minibatches; 0: none.
+	MinibatchLimit int
+}
+
+// RandomMember is the index of a member in the addresses of random numbers.
+func (c *Config) RandomMember(member int) int {
+	if c.Clones {
+		return c.FirstMember
+	}
+	return c.FirstMember + member
 }
 
 // Rows is B = T*N, the rows of a rollout.
@@ -132,7 +151,8 @@ func (c *Config) Rows() int { return c.Steps * c.Environments }
 // MinibatchRows is the number of rows of a minibatch.
 func (c *Config) MinibatchRows() int { return c.Rows() / c.Minibatches }
 
-// Hyperparameter is an index into Hyperparameters.
+// Hyperparameter is an index into Hyperparameters: one of the constants below, or
+// NumHyperparameters + i for the environment's i-th (see env.Spec).
 type Hyperparameter int
 
 // The hyperparameters, in the order in which they lie in a member's state.
@@ -159,10 +179,37 @@ var hyperparameterNames = [NumHyperparameters]string{
 	"max_grad_norm", "adam_beta1", "adam_beta2", "adam_eps", "weight_decay", "vgs_alpha", "kl_target",
 }
 
-// String returns the name used in configs, logs and checkpoints.
-func (h Hyperparameter) String() string { return hyperparameterNames[h] }
+// MaxHyperparameters is the largest number of hyperparameters of a member, the
+// environment's included.
+const MaxHyperparameters = NumHyperparameters + env.MaxHyperparameters
 
-// HyperparameterByName returns the hyperparameter of that name.
+// String returns the name used in configs, logs and checkpoints. Those of an
+// environment are named by it, see [HyperparameterNames].
+func (h Hyperparameter) String() string {
+	if h >= NumHyperparameters {
+		return fmt.Sprintf("environment's %d", h-NumHyperparameters)
+	}
+	return hyperparameterNames[h]
+}
+
+// HyperparameterNames lists the names of a member's hyperparameters in the order
+// of [Hyperparameters]: the algorithm's, then the environment's.
+func HyperparameterNames(spec env.Spec) []string {
+	names := slices.Clone(hyperparameterNames[:])
+	for _, h := range spec.Hyperparameters {
+		names = append(names, h.Name)
+	}
+	return names
+}
+
+// HyperparameterOf returns the hyperparameter of that name, of the algorithm or the
+// environment.
+func HyperparameterOf(spec env.Spec, name string) (Hyperparameter, bool) {
+	i := slices.Index(HyperparameterNames(spec), name)
+	return Hyperparameter(i), i >= 0
+}
+
+// HyperparameterByName returns the algorithm's hyperparameter of that name.
 func HyperparameterByName(name string) (Hyperparameter, bool) {
 	for h, n := range hyperparameterNames {
 		if n == name {
@@ -172,5 +219,6 @@ func HyperparameterByName(name string) (Hyperparameter, bool) {
 	return 0, false
 }
 
-// Hyperparameters holds a value for each, indexed by [Hyperparameter].
-type Hyperparameters [NumHyperparameters]float32
+// Hyperparameters holds a value for each, indexed by [Hyperparameter]; those
+// beyond the environment's are 0.
+type Hyperparameters [MaxHyperparameters]float32

@@ -45,6 +45,9 @@ type Engine interface {
 	// since the last ClearIntervals, or of its last EpisodeWindow episodes where
 	// those are more, and how many these are; NaN and 0 without any.
 	Score(member int) (mean float64, episodes int)
+	// Returns appends the true returns of the member's last finished episodes to
+	// dst, oldest first: at most EpisodeWindow, none of before an exploit.
+	Returns(member int, dst []float64) []float64
 	// ClearIntervals begins a new interval for every member's score.
 	ClearIntervals()
 
@@ -88,6 +91,8 @@ type Engine interface {
 type Exploit struct {
 	Member, Source int
 	Strategy       Strategy
+	// ScaleMomentum scales a mean that comes from the source by [MomentumScale].
+	ScaleMomentum bool
 	// Hyperparameters the member has afterwards (the source's, explored).
 	Hyperparameters Hyperparameters
 }

@@ -41,9 +41,9 @@ func Sections(c *Config) []tensor.Section {
 	}
 	optimizer = append(optimizer, scalar("step", tensor.Int64))
 
-	hyper := make([]tensor.Spec, NumHyperparameters)
-	for h := range NumHyperparameters {
-		hyper[h] = scalar(h.String(), tensor.Float32)
+	var hyper []tensor.Spec
+	for _, name := range HyperparameterNames(spec) {
+		hyper = append(hyper, scalar(name, tensor.Float32))
 	}
 
 	n := c.Environments

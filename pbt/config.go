@@ -24,6 +24,9 @@ const (
 	Truncation ExploitMethod = "truncation"
 	// BinaryTournament lets each member draw another and copy it if it is better.
 	BinaryTournament ExploitMethod = "binary_tournament"
+	// TTest is BinaryTournament that copies only what is significantly better: by
+	// Welch's t-test over the last episodes of both (Jaderberg et al. 2017).
+	TTest ExploitMethod = "t_test"
 )
 
 // ExploreMethod is how copied hyperparameters are changed.
@@ -37,6 +40,9 @@ const (
 	Resample ExploreMethod = "resample"
 	// Both resamples with the hyperparameter's probability, else perturbs.
 	Both ExploreMethod = "both"
+	// PB2 takes what a Gaussian process bandit over the population's improvements
+	// suggests (Parker-Holder et al. 2020, arXiv:2002.02518); see package bandit.
+	PB2 ExploreMethod = "pb2"
 )
 
 // MetricMode says which scores are better.
@@ -58,18 +64,6 @@ const (
 	TrainReturn MetricName = "train_return"
 	// EvalReturn is the mean return of EvalEpisodes deterministic episodes.
 	EvalReturn MetricName = "eval_return"
-)
-
-// Strategy names what an exploit does to the state of the member's optimizer,
-// which was gathered on weights that the exploit has just replaced.
-type Strategy string
-
-// The optimizer strategies.
-const (
-	// ResetOptimizer starts the optimizer anew.
-	ResetOptimizer Strategy = "reset"
-	// CopyOptimizer takes the source's optimizer state with its weights.
-	CopyOptimizer Strategy = "copy"
 )
 
 // Defaults of a [Hyperparameter].
@@ -156,8 +150,8 @@ type Config struct {
 	// PopulationSize is P, 1 to [MaxPopulation]; a population of 1 has nobody
 	// to copy. Default 8.
 	PopulationSize int `yaml:"population_size" json:"population_size"`
-	// PerturbationInterval is the number of updates from one interval's
-	// decisions to the next, at least 1. Default 10.
+	// PerturbationInterval is the number of updates a member does from one
+	// interval's decisions to the next, at least 1. Default 10.
 	PerturbationInterval int64 `yaml:"perturbation_interval" json:"perturbation_interval"`
 	// Hyperparameters are evolved; with none, an exploit copies and explores
 	// nothing. Default: learning_rate, 1e-5 to 1e-2, log scale.
@@ -175,8 +169,8 @@ type Config struct {
 	MetricName MetricName `yaml:"metric_name" json:"metric_name"`
 	// EvalEpisodes are played for a score of eval_return, at least 1. Default 16.
 	EvalEpisodes int `yaml:"eval_episodes" json:"eval_episodes"`
-	// ReadyPercentage is the fraction of the members that must have a score
-	// before decisions are taken, in (0, 1]. Default 0.8.
+	// ReadyPercentage is the fraction of the members that must be due before
+	// decisions are taken, in (0, 1]. Default 0.8.
 	ReadyPercentage float64 `yaml:"ready_percentage" json:"ready_percentage"`
 	// BurnIn is the number of updates a member does before it may copy another,
 	// at least 0. Default 0.
@@ -184,8 +178,22 @@ type Config struct {
 	// OptimizerExploitStrategy is what an exploit does to the optimizer's
 	// state. Default reset.
 	OptimizerExploitStrategy Strategy `yaml:"optimizer_exploit_strategy" json:"optimizer_exploit_strategy"`
-	// OptimizerLRScaling is reserved for a later version and must be false.
+	// OptimizerAdaptiveFactor is f, above 1, of the strategy adaptive: copy where
+	// every hyperparameter explored is the source's times something in [1/f, f],
+	// else reset. Default 1.5.
+	OptimizerAdaptiveFactor float64 `yaml:"optimizer_adaptive_factor" json:"optimizer_adaptive_factor"`
+	// OptimizerLRScaling scales a mean of the gradients that comes from the source
+	// by the source's learning rate over the member's, so that the steps it leads to
+	// go on at their size. Default false.
 	OptimizerLRScaling bool `yaml:"optimizer_lr_scaling" json:"optimizer_lr_scaling"`
+	// AllowStaleOptimizer must be true for the strategy stale. Default false.
+	AllowStaleOptimizer bool `yaml:"allow_stale_optimizer" json:"allow_stale_optimizer"`
+	// ExploitReevaluate lets a decision stand only where the source is better by
+	// fresh scores too; see [Scheduler.SetReevaluate]. Default false.
+	ExploitReevaluate bool `yaml:"exploit_reevaluate" json:"exploit_reevaluate"`
+	// TelemetryEpisodes are played by a learner that follows what becomes of its
+	// exploits, at least 0; 0 means none. The scheduler plays none. Default 16.
+	TelemetryEpisodes int `yaml:"telemetry_episodes" json:"telemetry_episodes"`
 }
 
 // DefaultConfig returns the defaults; it is valid.
@@ -203,11 +211,14 @@ func DefaultConfig() Config {
 		EvalEpisodes:             16,
 		ReadyPercentage:          0.8,
 		OptimizerExploitStrategy: ResetOptimizer,
+		OptimizerAdaptiveFactor:  1.5,
+		TelemetryEpisodes:        16,
 	}
 }
 
 // Due reports whether an interval ends after that many updates: a positive
-// multiple of PerturbationInterval, not before BurnIn.
+// multiple of PerturbationInterval, not before BurnIn. It is for learners that
+// train all members in step; others ask [Scheduler.Ready].
 func (c *Config) Due(updates int64) bool {
 	return c.Enabled && updates > 0 && updates >= c.BurnIn && updates%c.PerturbationInterval == 0
 }
@@ -225,8 +236,8 @@ func (c *Config) Truncated(p int) int {
 	return max(1, int(math.Floor(c.TruncationRatio*float64(p)+rounding)))
 }
 
-// Required is the number of members that must have a score before decisions are
-// taken in a population of p: ceil(ReadyPercentage p).
+// Required is the number of members that must be due before decisions are taken
+// in a population of p: ceil(ReadyPercentage p).
 func (c *Config) Required(p int) int {
 	return int(math.Ceil(c.ReadyPercentage*float64(p) - rounding))
 }

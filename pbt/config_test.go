@@ -7,6 +7,7 @@ import (
 	"go/token"
 	"math"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -61,10 +62,9 @@ func TestValidateNamesTheWrongField(t *testing.T) {
 		{"population 0", func(c *Config) { c.PopulationSize = 0 }, "population_size", 0, "1 to 65536"},
 		{"population too large", func(c *Config) { c.PopulationSize = 65537 }, "population_size", 65537, "1 to 65536"},
 		{"interval 0", func(c *Config) { c.PerturbationInterval = 0 }, "perturbation_interval", int64(0), "at least 1"},
-		{"exploit method", func(c *Config) { c.ExploitMethod = "best" }, "exploit_method", "best", "truncation or binary_tournament"},
-		{"exploit method empty", func(c *Config) { c.ExploitMethod = "" }, "exploit_method", "", "truncation or binary_tournament"},
-		{"t_test is later", func(c *Config) { c.ExploitMethod = "t_test" }, "exploit_method", "t_test", "t_test is not available in this version"},
-		{"explore method", func(c *Config) { c.ExploreMethod = "mutate" }, "explore_method", "mutate", "perturb or resample or both"},
+		{"exploit method", func(c *Config) { c.ExploitMethod = "best" }, "exploit_method", "best", "truncation or binary_tournament or t_test"},
+		{"exploit method empty", func(c *Config) { c.ExploitMethod = "" }, "exploit_method", "", "truncation or binary_tournament or t_test"},
+		{"explore method", func(c *Config) { c.ExploreMethod = "mutate" }, "explore_method", "mutate", "perturb or resample or both or pb2"},
 		{"ratio 0", func(c *Config) { c.TruncationRatio = 0 }, "truncation_ratio", 0.0, "at most 0.5"},
 		{"ratio above a half", func(c *Config) { c.TruncationRatio = 0.51 }, "truncation_ratio", 0.51, "at most 0.5"},
 		{"ratio NaN", func(c *Config) { c.TruncationRatio = nan }, "truncation_ratio", nan, "at most 0.5"},
@@ -75,13 +75,14 @@ func TestValidateNamesTheWrongField(t *testing.T) {
 		{"ready is a fraction", func(c *Config) { c.ReadyPercentage = 80 }, "ready_percentage", 80.0, "above 0, at most 1"},
 		{"ready NaN", func(c *Config) { c.ReadyPercentage = nan }, "ready_percentage", nan, "above 0, at most 1"},
 		{"burn-in", func(c *Config) { c.BurnIn = -1 }, "burn_in", int64(-1), "at least 0"},
-		{"strategy", func(c *Config) { c.OptimizerExploitStrategy = "keep" }, "optimizer_exploit_strategy", "keep", "reset or copy"},
-		{"strategy empty", func(c *Config) { c.OptimizerExploitStrategy = "" }, "optimizer_exploit_strategy", "", "reset or copy"},
-		{"momentum is later", func(c *Config) { c.OptimizerExploitStrategy = "momentum" }, "optimizer_exploit_strategy", "momentum", "momentum is not available"},
-		{"velocity is later", func(c *Config) { c.OptimizerExploitStrategy = "velocity" }, "optimizer_exploit_strategy", "velocity", "velocity is not available"},
-		{"adaptive is later", func(c *Config) { c.OptimizerExploitStrategy = "adaptive" }, "optimizer_exploit_strategy", "adaptive", "adaptive is not available"},
-		{"stale is later", func(c *Config) { c.OptimizerExploitStrategy = "stale" }, "optimizer_exploit_strategy", "stale", "stale is not available"},
-		{"lr scaling is later", func(c *Config) { c.OptimizerLRScaling = true }, "optimizer_lr_scaling", true, "not available in this version"},
+		{"strategy", func(c *Config) { c.OptimizerExploitStrategy = "keep" }, "optimizer_exploit_strategy", "keep", "reset or copy or momentum or velocity or adaptive"},
+		{"strategy empty", func(c *Config) { c.OptimizerExploitStrategy = "" }, "optimizer_exploit_strategy", "", "reset or copy or momentum or velocity or adaptive"},
+		{"stale is not allowed", func(c *Config) { c.OptimizerExploitStrategy = StaleOptimizer }, "optimizer_exploit_strategy", "stale",
+			"weights that are gone, which is an error outside of experiments about it; those set allow_stale_optimizer: true"},
+		{"adaptive factor 1", func(c *Config) { c.OptimizerAdaptiveFactor = 1 }, "optimizer_adaptive_factor", 1.0, "above 1"},
+		{"adaptive factor NaN", func(c *Config) { c.OptimizerAdaptiveFactor = nan }, "optimizer_adaptive_factor", nan, "above 1"},
+		{"adaptive factor infinite", func(c *Config) { c.OptimizerAdaptiveFactor = inf }, "optimizer_adaptive_factor", inf, "above 1"},
+		{"telemetry episodes", func(c *Config) { c.TelemetryEpisodes = -1 }, "telemetry_episodes", -1, "at least 0"},
 		{"no name", one(Range("", 1, 2)), "hyperparameters[0].name", nil, "the name"},
 		{"same name", func(c *Config) { c.Hyperparameters = []Hyperparameter{x, Choice("y", 1, 2), x} }, "hyperparameters[2].name", "x", "hyperparameters[0]"},
 		{"neither", one(Hyperparameter{Name: "x"}), "hyperparameters[0]", nil, "min and max"},
@@ -164,8 +165,12 @@ metric_name: eval_return
 eval_episodes: 4
 ready_percentage: 0.5
 burn_in: 20
-optimizer_exploit_strategy: copy
-optimizer_lr_scaling: false
+optimizer_exploit_strategy: stale
+optimizer_adaptive_factor: 2
+optimizer_lr_scaling: true
+allow_stale_optimizer: true
+exploit_reevaluate: true
+telemetry_episodes: 3
 `
 
 func TestConfigYAML(t *testing.T) {
@@ -179,7 +184,8 @@ func TestConfigYAML(t *testing.T) {
 		Hyperparameters: []Hyperparameter{lr, Choice("gamma", 0.9, 0.99, 0.999)},
 		ExploitMethod:   BinaryTournament, ExploreMethod: Both, TruncationRatio: 0.25,
 		MetricMode: Min, MetricName: EvalReturn, EvalEpisodes: 4, ReadyPercentage: 0.5, BurnIn: 20,
-		OptimizerExploitStrategy: CopyOptimizer,
+		OptimizerExploitStrategy: StaleOptimizer, OptimizerAdaptiveFactor: 2, OptimizerLRScaling: true,
+		AllowStaleOptimizer: true, ExploitReevaluate: true, TelemetryEpisodes: 3,
 	}, c)
 
 	text, err := yaml.Marshal(c)
@@ -254,8 +260,8 @@ func TestDue(t *testing.T) {
 	require.False(t, c.Due(15))
 }
 
-// Anyone may take this package without the rest of the project.
-func TestImportsNothingButRNG(t *testing.T) {
+// Anyone may take this package without the engines.
+func TestImportsNoEngine(t *testing.T) {
 	files, err := filepath.Glob("*.go")
 	require.NoError(t, err)
 	checked := 0
@@ -268,7 +274,8 @@ func TestImportsNothingButRNG(t *testing.T) {
 		for _, spec := range f.Imports {
 			path := strings.Trim(spec.Path.Value, `"`)
 			standard := !strings.Contains(path, ".") && !strings.HasPrefix(path, "brood/")
-			require.True(t, standard || path == "brood/rng", "%s imports %s", name, path)
+			own := []string{"brood/rng", "brood/pbt/bandit", "brood/internal/stats"}
+			require.True(t, standard || slices.Contains(own, path), "%s imports %s", name, path)
 		}
 		checked++
 	}

@@ -2,57 +2,12 @@ package pbt
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 
 	"brood/rng"
 )
-
-// Member is the record of one member of a population.
-type Member struct {
-	// ID is the member's index, 0 to [MaxPopulation] - 1.
-	ID int `json:"id" msgpack:"id"`
-	// Hyperparameters by name: all the config's, and any others the learner
-	// wants to travel with the weights.
-	Hyperparameters map[string]float64 `json:"hyperparameters" msgpack:"hyperparameters"`
-	// Performance is the last score; NaN (null in JSON): never scored, or
-	// scored with something that is not a finite number.
-	Performance float64 `json:"performance" msgpack:"performance"`
-	// Scored is true once a score was reported, whatever it was, since the
-	// start or since the member last copied another.
-	Scored bool `json:"scored" msgpack:"scored"`
-	// Step is the number of updates the member had done at its last score.
-	Step int64 `json:"step" msgpack:"step"`
-}
-
-// Decision is one member copying another. The learner gives Member the weights
-// of Source as they were before any decision of the interval, does with the
-// optimizer's state what Strategy says, and sets the hyperparameters to After.
-type Decision struct {
-	// Interval counts from 0.
-	Interval int `json:"interval" msgpack:"interval"`
-	Member   int `json:"member" msgpack:"member"`
-	Source   int `json:"source" msgpack:"source"`
-	// MemberScore and SourceScore are from before; null in JSON where they are
-	// not finite.
-	MemberScore float64 `json:"member_score" msgpack:"member_score"`
-	SourceScore float64 `json:"source_score" msgpack:"source_score"`
-	// Before are the member's own hyperparameters, SourceValues the source's,
-	// After those that the member has from now on.
-	Before       map[string]float64 `json:"before" msgpack:"before"`
-	SourceValues map[string]float64 `json:"source_values" msgpack:"source_values"`
-	After        map[string]float64 `json:"after" msgpack:"after"`
-	// Operations say how After came from SourceValues: "perturb up", "perturb
-	// down", "resample" or "keep".
-	Operations map[string]string `json:"operations" msgpack:"operations"`
-	// Strategy is what the learner does to the member's optimizer state.
-	Strategy Strategy `json:"strategy" msgpack:"strategy"`
-	// Step is the member's.
-	Step int64 `json:"step" msgpack:"step"`
-}
 
 // Decide returns the decisions of one interval, in the order of the members'
 // IDs. It is a pure function: all decisions are taken from the population as it
@@ -61,25 +16,53 @@ type Decision struct {
 //
 // Members rank by score, ties by ID with the lower first. A score that is not
 // finite counts as none: an infinite return or loss is a broken learner, not the
-// best or a comparable one. A member without a score ranks last and is never
-// copied from. A member whose Step is below BurnIn copies nobody.
+// best or a comparable one. A member with such a score ranks last and is never
+// copied from.
 //
-//   - Truncation: each of the worst [Config.Truncated] members copies one drawn
-//     uniformly from as many best, or from those of them that have a score. The
-//     rank alone decides: with equal scores the higher IDs copy the lower.
+// Only a member that is due copies: one that was Scored, has done BurnIn updates,
+// and PerturbationInterval since its Mark. Whoever has a score may be copied, due
+// or not.
+//
+//   - Truncation: of the members that were Scored, each of the worst
+//     [Config.Truncated] copies one drawn uniformly from as many best, or from those
+//     of them that have a score. The rank alone decides: with equal scores the higher
+//     IDs copy the lower.
 //   - BinaryTournament: each member draws another uniformly and copies it if its
 //     score is better; an equal score is not better.
+//   - TTest: as BinaryTournament, but only if the mean of the other's Returns is
+//     better too, and Welch's two-sided t-test of the Returns of both gives p < 0.05.
+//     Who has fewer than 2 neither copies nor is copied.
 //
-// Decide panics if c is invalid, if IDs repeat or are out of range, or if a
-// member lacks a hyperparameter of c or has one that is not finite; a
-// [Scheduler] never passes such arguments.
-func Decide(c Config, population []Member, interval int, key rng.Key) []Decision {
+// A member in quarantine always copies: one drawn from the best under Truncation,
+// else the member it drew if that has a score, or the best. It is never copied
+// from. It keeps its state where nobody has a score.
+//
+// The observations are what pb2 suggests from; the other explore methods use none.
+//
+// Decide panics if c is invalid, if IDs repeat or are out of range, if a member or
+// an observation lacks a hyperparameter of c or has one that is not finite, or if
+// a member's return or an observation's change is not finite; a [Scheduler] never
+// passes such arguments.
+func Decide(c Config, population []Member, interval int, key rng.Key, observations ...Observation) []Decision {
 	if err := c.Validate(); err != nil {
 		panic(fmt.Sprintf("pbt: Decide: %v", err))
 	}
 	if err := checkPopulation(&c, population); err != nil {
 		panic(fmt.Sprintf("pbt: Decide: %v", err))
 	}
+	if err := checkObservations(&c, observations); err != nil {
+		panic(fmt.Sprintf("pbt: Decide: %v", err))
+	}
+	decisions := propose(&c, population, interval, key)
+	if err := explore(&c, decisions, population, observations, key, nil); err != nil {
+		panic(fmt.Sprintf("pbt: Decide: %v", err))
+	}
+	return decisions
+}
+
+// propose says who copies whom; what becomes of the hyperparameters and the
+// optimizer is open.
+func propose(c *Config, population []Member, interval int, key rng.Key) []Decision {
 	if !c.Enabled {
 		return nil
 	}
@@ -87,11 +70,17 @@ func Decide(c Config, population []Member, interval int, key rng.Key) []Decision
 	slices.SortFunc(members, func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })
 
 	var decisions []Decision
-	for i, j := range chooseSources(&c, members, interval, key) {
-		if j < 0 || members[i].Step < c.BurnIn {
+	for i, j := range chooseSources(c, members, interval, key) {
+		if j < 0 || !c.due(&members[i]) {
 			continue
 		}
-		decisions = append(decisions, decision(&c, &members[i], &members[j], interval, key))
+		member, source := &members[i], &members[j]
+		decisions = append(decisions, Decision{
+			Interval: interval, Member: member.ID, Source: source.ID,
+			MemberScore: member.score(), SourceScore: source.score(),
+			Before: maps.Clone(member.Hyperparameters), SourceValues: maps.Clone(source.Hyperparameters),
+			Quarantined: member.Quarantined, Step: member.Step,
+		})
 	}
 	return decisions
 }
@@ -106,33 +95,57 @@ func chooseSources(c *Config, members []Member, interval int, key rng.Key) []int
 	if len(members) < 2 {
 		return sources
 	}
-	draw := func(i int) rng.Stream {
-		return key.Stream(0, rng.Address{Time: uint32(interval), Member: uint32(members[i].ID), Purpose: rng.Exploit})
+	draw := func(i, n int) int {
+		r := key.Stream(0, rng.Address{Time: uint32(interval), Member: uint32(members[i].ID), Purpose: rng.Exploit})
+		return r.IntN(n)
 	}
-	if c.ExploitMethod == BinaryTournament {
-		for i := range members {
-			r := draw(i)
-			j := r.IntN(len(members) - 1)
-			if j >= i { // skip the member itself
-				j++
-			}
-			if c.compare(members[j].Performance, members[i].Performance) < 0 {
-				sources[i] = j
-			}
-		}
-		return sources
-	}
-	ranked := rank(c, members)
-	n := c.Truncated(len(members))
-	best := slices.DeleteFunc(slices.Clone(ranked[:n]), func(i int) bool { return !finite(members[i].Performance) })
-	if len(best) == 0 {
-		return sources
-	}
-	for _, i := range ranked[len(ranked)-n:] {
-		r := draw(i)
-		sources[i] = best[r.IntN(len(best))]
+	if c.ExploitMethod == Truncation {
+		truncate(c, members, sources, draw)
+	} else {
+		compete(c, members, sources, draw)
 	}
 	return sources
+}
+
+// truncate fills sources under truncation.
+func truncate(c *Config, members []Member, sources []int, draw func(i, n int) int) {
+	// Who has reported nothing since it last copied, or ever, is neither good nor
+	// bad: with members that report at different times it would keep the worst from
+	// their places.
+	ranked := slices.DeleteFunc(rank(c, members), func(i int) bool { return !members[i].Scored && !members[i].Quarantined })
+	n := c.Truncated(len(ranked))
+	best := slices.DeleteFunc(slices.Clone(ranked[:n]), func(i int) bool { return !finite(members[i].score()) })
+	if len(best) == 0 {
+		return
+	}
+	for k, i := range ranked {
+		if k >= len(ranked)-n || members[i].Quarantined {
+			sources[i] = best[draw(i, len(best))]
+		}
+	}
+}
+
+// compete fills sources under the methods in which each member draws another.
+func compete(c *Config, members []Member, sources []int, draw func(i, n int) int) {
+	best := rank(c, members)[0]
+	if !finite(members[best].score()) {
+		return
+	}
+	for i := range members {
+		j := draw(i, len(members)-1)
+		if j >= i { // skip the member itself
+			j++
+		}
+		member, other := &members[i], &members[j]
+		switch {
+		case member.Quarantined && finite(other.score()):
+			sources[i] = j
+		case member.Quarantined:
+			sources[i] = best
+		case c.compare(other.score(), member.score()) < 0 && (c.ExploitMethod != TTest || c.significantlyBetter(other, member)):
+			sources[i] = j
+		}
+	}
 }
 
 // rank returns the indices of members, which are sorted by ID, best first.
@@ -142,7 +155,7 @@ func rank(c *Config, members []Member) []int {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(i, j int) int {
-		return c.compare(members[i].Performance, members[j].Performance)
+		return c.compare(members[i].score(), members[j].score())
 	})
 	return order
 }
@@ -161,114 +174,4 @@ func (c *Config) compare(a, b float64) int {
 		return cmp.Compare(a, b)
 	}
 	return cmp.Compare(b, a)
-}
-
-func decision(c *Config, member, source *Member, interval int, key rng.Key) Decision {
-	d := Decision{
-		Interval: interval, Member: member.ID, Source: source.ID,
-		MemberScore: member.Performance, SourceScore: source.Performance,
-		Before:       maps.Clone(member.Hyperparameters),
-		SourceValues: maps.Clone(source.Hyperparameters),
-		After:        maps.Clone(source.Hyperparameters),
-		Operations:   make(map[string]string, len(source.Hyperparameters)),
-		Strategy:     c.OptimizerExploitStrategy,
-		Step:         member.Step,
-	}
-	for name := range d.After {
-		d.Operations[name] = OpKeep
-	}
-	for i := range c.Hyperparameters {
-		h := &c.Hyperparameters[i]
-		r := key.Stream(uint32(i), rng.Address{Time: uint32(interval), Member: uint32(member.ID), Purpose: rng.Explore})
-		d.After[h.Name], d.Operations[h.Name] = h.explore(c.ExploreMethod, source.Hyperparameters[h.Name], &r)
-	}
-	return d
-}
-
-func checkPopulation(c *Config, population []Member) error {
-	seen := make(map[int]bool, len(population))
-	for i := range population {
-		m := &population[i]
-		if m.ID < 0 || m.ID >= MaxPopulation {
-			return fmt.Errorf("member ID %d; valid: 0 to %d", m.ID, MaxPopulation-1)
-		}
-		if seen[m.ID] {
-			return fmt.Errorf("two members have the ID %d", m.ID)
-		}
-		seen[m.ID] = true
-		for j := range c.Hyperparameters {
-			if _, ok := m.Hyperparameters[c.Hyperparameters[j].Name]; !ok {
-				return fmt.Errorf("member %d lacks the hyperparameter %q", m.ID, c.Hyperparameters[j].Name)
-			}
-		}
-		for _, name := range slices.Sorted(maps.Keys(m.Hyperparameters)) {
-			if v := m.Hyperparameters[name]; !finite(v) {
-				return fmt.Errorf("member %d: the hyperparameter %q is %v; valid: a finite number", m.ID, name, v)
-			}
-		}
-	}
-	return nil
-}
-
-// JSON has no NaN and no infinity: scores that are not finite are null.
-
-func nullable(x float64) *float64 {
-	if !finite(x) {
-		return nil
-	}
-	return &x
-}
-
-func orNaN(p *float64) float64 {
-	if p == nil {
-		return math.NaN()
-	}
-	return *p
-}
-
-type memberFields Member
-
-type memberJSON struct {
-	memberFields
-	Performance *float64 `json:"performance"`
-}
-
-// MarshalJSON writes a Performance that is not finite as null.
-func (m Member) MarshalJSON() ([]byte, error) {
-	return json.Marshal(memberJSON{memberFields(m), nullable(m.Performance)})
-}
-
-// UnmarshalJSON reads null, or no performance, as NaN.
-func (m *Member) UnmarshalJSON(data []byte) error {
-	var v memberJSON
-	if err := json.Unmarshal(data, &v); err != nil {
-		return err
-	}
-	*m = Member(v.memberFields)
-	m.Performance = orNaN(v.Performance)
-	return nil
-}
-
-type decisionFields Decision
-
-type decisionJSON struct {
-	decisionFields
-	MemberScore *float64 `json:"member_score"`
-	SourceScore *float64 `json:"source_score"`
-}
-
-// MarshalJSON writes scores that are not finite as null.
-func (d Decision) MarshalJSON() ([]byte, error) {
-	return json.Marshal(decisionJSON{decisionFields(d), nullable(d.MemberScore), nullable(d.SourceScore)})
-}
-
-// UnmarshalJSON reads null scores as NaN.
-func (d *Decision) UnmarshalJSON(data []byte) error {
-	var v decisionJSON
-	if err := json.Unmarshal(data, &v); err != nil {
-		return err
-	}
-	*d = Decision(v.decisionFields)
-	d.MemberScore, d.SourceScore = orNaN(v.MemberScore), orNaN(v.SourceScore)
-	return nil
 }

@@ -58,7 +58,11 @@ func TestDecideProperties(t *testing.T) {
 		want := s.decide()
 		s.config.MetricMode = Min
 		for i := range s.population {
-			s.population[i].Performance *= -1
+			m := &s.population[i]
+			m.Performance *= -1
+			for k := range m.Returns {
+				m.Returns[k] *= -1
+			}
 		}
 		got := s.decide()
 		for i := range got {
@@ -76,7 +80,9 @@ func TestDecideProperties(t *testing.T) {
 			require.Equal(t, src.Performance, d.SourceScore)
 			require.Equal(t, m.Step, d.Step)
 			require.Equal(t, s.interval, d.Interval)
-			require.Equal(t, s.config.OptimizerExploitStrategy, d.Strategy)
+			require.Equal(t, s.config.OptimizerExploitStrategy, d.Configured)
+			require.Equal(t, s.config.OptimizerLRScaling, d.ScaleMomentum)
+			require.False(t, d.Quarantined)
 		}
 	})
 	property(t, "burn-in holds members back and no one else", func(t *rapid.T, s scenario) {
@@ -95,7 +101,7 @@ func TestDecideProperties(t *testing.T) {
 		s.config.OptimizerExploitStrategy = CopyOptimizer
 		for i, d := range s.decide() {
 			require.Equal(t, CopyOptimizer, d.Strategy)
-			d.Strategy = ResetOptimizer
+			d.Strategy, d.Configured = ResetOptimizer, ResetOptimizer
 			requireSameDecisions(t, reset[i:i+1], []Decision{d})
 		}
 	})
@@ -413,7 +419,7 @@ func TestDecisionJSON(t *testing.T) {
 	var m map[string]any
 	require.NoError(t, json.Unmarshal(text, &m))
 	require.ElementsMatch(t, []string{"interval", "member", "source", "member_score", "source_score", "before",
-		"source_values", "after", "operations", "strategy", "step"}, slices.Collect(maps.Keys(m)))
+		"source_values", "after", "operations", "strategy", "configured_strategy", "scale_momentum", "quarantined", "step"}, slices.Collect(maps.Keys(m)))
 	require.Nil(t, m["member_score"])
 	require.Equal(t, 2.0, m["source_score"])
 	require.Equal(t, "reset", m["strategy"])

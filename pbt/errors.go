@@ -8,7 +8,7 @@ import (
 // Errors of a [Scheduler].
 var (
 	// ErrNotReady is returned where decisions are asked for before enough
-	// members have a score; see [Scheduler.Ready].
+	// members are due; see [Scheduler.Ready].
 	ErrNotReady = errors.New("pbt: the population is not ready")
 	// ErrMember is returned for a member outside the population.
 	ErrMember = errors.New("pbt: no such member")
@@ -16,6 +16,12 @@ var (
 	ErrStep = errors.New("pbt: a member's step cannot go back")
 	// ErrState is returned for a state that does not fit the scheduler.
 	ErrState = errors.New("pbt: the state does not fit")
+	// ErrExplore is returned where the function of [Scheduler.SetExplore] fails, or
+	// returns hyperparameters that the config does not allow.
+	ErrExplore = errors.New("pbt: the user's explore function")
+	// ErrReevaluate is returned where the function of [Scheduler.SetReevaluate] is
+	// missing, fails, or returns too few scores or too many.
+	ErrReevaluate = errors.New("pbt: the fresh scores of exploit_reevaluate")
 )
 
 // FieldError is one wrong field of a [Config].

@@ -17,10 +17,15 @@ import (
 func drawConfig(t *rapid.T) Config {
 	c := DefaultConfig()
 	c.PopulationSize = rapid.IntRange(1, 24).Draw(t, "population_size")
-	c.ExploitMethod = rapid.SampledFrom([]ExploitMethod{Truncation, BinaryTournament}).Draw(t, "exploit_method")
-	c.ExploreMethod = rapid.SampledFrom([]ExploreMethod{Perturb, Resample, Both}).Draw(t, "explore_method")
+	c.PerturbationInterval = rapid.Int64Range(1, 10).Draw(t, "perturbation_interval")
+	c.ExploitMethod = rapid.SampledFrom([]ExploitMethod{Truncation, BinaryTournament, TTest}).Draw(t, "exploit_method")
+	c.ExploreMethod = rapid.SampledFrom([]ExploreMethod{Perturb, Resample, Both, PB2}).Draw(t, "explore_method")
 	c.MetricMode = rapid.SampledFrom([]MetricMode{Max, Min}).Draw(t, "metric_mode")
-	c.OptimizerExploitStrategy = rapid.SampledFrom([]Strategy{ResetOptimizer, CopyOptimizer}).Draw(t, "strategy")
+	c.OptimizerExploitStrategy = rapid.SampledFrom([]Strategy{ResetOptimizer, CopyOptimizer, MomentumOptimizer, VelocityOptimizer,
+		AdaptiveOptimizer, StaleOptimizer}).Draw(t, "strategy")
+	c.OptimizerAdaptiveFactor = rapid.Float64Range(1.05, 3).Draw(t, "adaptive factor")
+	c.AllowStaleOptimizer = c.OptimizerExploitStrategy == StaleOptimizer
+	c.OptimizerLRScaling = rapid.Bool().Draw(t, "optimizer_lr_scaling")
 	c.TruncationRatio = rapid.Float64Range(0.01, 0.5).Draw(t, "truncation_ratio")
 	c.ReadyPercentage = rapid.Float64Range(0.01, 1).Draw(t, "ready_percentage")
 	c.Hyperparameters = nil
@@ -67,6 +72,19 @@ func drawScore(t *rapid.T) float64 {
 	}
 }
 
+// drawReturns draws returns around a score, often with a small spread.
+func drawReturns(t *rapid.T, score float64) []float64 {
+	if !finite(score) {
+		return nil
+	}
+	returns := make([]float64, rapid.IntRange(0, 6).Draw(t, "returns"))
+	for i := range returns {
+		returns[i] = score + float64(rapid.IntRange(-2, 2).Draw(t, "spread"))
+	}
+	return returns
+}
+
+// drawPopulation draws a population all of whose members are due.
 func drawPopulation(t *rapid.T, c *Config) []Member {
 	population := make([]Member, c.PopulationSize)
 	r := rng.NewKey(rapid.Uint64().Draw(t, "population")).Stream(0, rng.Address{Purpose: rng.User})
@@ -77,7 +95,10 @@ func drawPopulation(t *rapid.T, c *Config) []Member {
 		}
 		population[id] = Member{
 			ID: id, Hyperparameters: values, Performance: drawScore(t), Scored: true,
-			Step: rapid.Int64Range(0, 1000).Draw(t, "step"),
+			Step: rapid.Int64Range(c.PerturbationInterval, 1000).Draw(t, "step"),
+		}
+		if c.ExploitMethod == TTest {
+			population[id].Returns = drawReturns(t, population[id].Performance)
 		}
 	}
 	return population
@@ -114,15 +135,15 @@ func property(t *testing.T, name string, f func(t *rapid.T, s scenario)) {
 func scored(scores ...float64) []Member {
 	members := make([]Member, len(scores))
 	for id, s := range scores {
-		members[id] = Member{ID: id, Hyperparameters: map[string]float64{"x": float64(id + 1)}, Performance: s, Scored: true}
+		members[id] = Member{ID: id, Hyperparameters: map[string]float64{"x": float64(id + 1)}, Performance: s, Scored: true, Step: 1}
 	}
 	return members
 }
 
-// configX evolves x in [0.01, 1000].
+// configX evolves x in [0.01, 1000] after every update.
 func configX(population int) Config {
 	c := DefaultConfig()
-	c.PopulationSize = population
+	c.PopulationSize, c.PerturbationInterval = population, 1
 	c.Hyperparameters = []Hyperparameter{LogRange("x", 0.01, 1000)}
 	return c
 }
@@ -149,6 +170,13 @@ func requireSameMembers(t require.TestingT, want, got []Member) {
 	require.Equal(t, canonicalMembers(want), canonicalMembers(got))
 }
 
+func requireSameStates(t require.TestingT, want, got State) {
+	want.Members, got.Members = canonicalMembers(want.Members), canonicalMembers(got.Members)
+	// A list without elements may be nil or not, before a format and after.
+	want.Observations, got.Observations = append([]Observation{}, want.Observations...), append([]Observation{}, got.Observations...)
+	require.Equal(t, want, got)
+}
+
 func canonicalMembers(members []Member) []Member {
 	c := slices.Clone(members)
 	for i := range c {
@@ -166,3 +194,5 @@ func canonical(score float64) float64 {
 	}
 	return score
 }
+
+func nan() float64 { return math.NaN() }

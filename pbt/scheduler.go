@@ -30,6 +30,12 @@ type Scheduler struct {
 	key      rng.Key
 	interval int
 	members  []Member // members[i].ID == i
+	// observations are kept under pb2 only.
+	observations []Observation
+	rejected     int
+
+	custom     func(d Decision) (map[string]float64, error)
+	reevaluate func(members []int) ([]float64, error)
 }
 
 // NewScheduler validates the config and makes a scheduler whose population is
@@ -71,7 +77,7 @@ func (s *Scheduler) Interval() int { return s.interval }
 // hyperparameters are drawn from their ranges, uniformly, log-uniformly or from
 // the values, as the seed says. It returns a copy of the population.
 func (s *Scheduler) InitializePopulation() []Member {
-	s.interval = 0
+	s.interval, s.rejected, s.observations = 0, 0, nil
 	s.members = make([]Member, s.config.PopulationSize)
 	for id := range s.members {
 		values := make(map[string]float64, len(s.config.Hyperparameters))
@@ -88,131 +94,132 @@ func (s *Scheduler) InitializePopulation() []Member {
 // UpdatePerformance records a member's score after step updates; it replaces the
 // score before. Call it for members that have something to be judged by: a score
 // of NaN or infinity is a score too, that of a learner which diverged. It counts
-// for [Scheduler.Ready], ranks last and is recorded as NaN.
+// for [Scheduler.Ready], ranks last and is recorded as NaN, and so is any score of
+// a member in quarantine.
+//
+// returns are those of the last episodes behind the score, in any order. The
+// exploit method t_test compares them, the others record none. Returns that are not
+// all finite can not be compared and are recorded as none.
 //
 // It returns ErrMember or ErrStep, wrapped, and then records nothing.
-func (s *Scheduler) UpdatePerformance(member int, performance float64, step int64) error {
-	if member < 0 || member >= len(s.members) {
-		return fmt.Errorf("%w: %d; valid: 0 to %d", ErrMember, member, len(s.members)-1)
+func (s *Scheduler) UpdatePerformance(member int, performance float64, step int64, returns ...float64) error {
+	if err := s.checkMember(member); err != nil {
+		return err
 	}
 	m := &s.members[member]
 	if step < m.Step {
 		return fmt.Errorf("%w: member %d reports step %d after step %d", ErrStep, member, step, m.Step)
 	}
-	if !finite(performance) {
+	if !finite(performance) || m.Quarantined {
 		performance = math.NaN()
 	}
-	m.Performance, m.Scored, m.Step = performance, true, step
+	m.Performance, m.Scored, m.Step, m.Returns = performance, true, step, nil
+	if s.config.ExploitMethod == TTest && !m.Quarantined && !slices.ContainsFunc(returns, notFinite) {
+		m.Returns = slices.Clone(returns)
+	}
+	return nil
+}
+
+func (s *Scheduler) checkMember(member int) error {
+	if member < 0 || member >= len(s.members) {
+		return fmt.Errorf("%w: %d; valid: 0 to %d", ErrMember, member, len(s.members)-1)
+	}
 	return nil
 }
 
 // Ready reports whether decisions may be taken: PBT is enabled, and at least
-// [Config.Required] members have a score and have done BurnIn updates. A
-// member that copied another has no score until it reports one of its own.
+// [Config.Required] members are due. A member is due that has a score, has done
+// BurnIn updates, and PerturbationInterval since it last took part in an interval
+// or copied another; members need not be at the same update. One that copied
+// another has no score until it reports one of its own. Members in quarantine are
+// due.
 func (s *Scheduler) Ready() bool {
-	return s.config.Enabled && s.ready() >= s.config.Required(len(s.members))
+	return s.config.Enabled && s.count(s.config.due) >= s.config.Required(len(s.members))
 }
 
-func (s *Scheduler) ready() int {
+func (s *Scheduler) count(is func(*Member) bool) int {
 	n := 0
 	for i := range s.members {
-		if s.members[i].Scored && s.members[i].Step >= s.config.BurnIn {
+		if is(&s.members[i]) {
 			n++
 		}
 	}
 	return n
 }
 
-// ExploitAndExplore takes the decisions of an interval by [Decide] and applies
-// them to the scheduler's records: a member that copies another has the
+// ExploitAndExplore takes the decisions of an interval by the rules of [Decide] and
+// applies them to the scheduler's records: a member that copies another has the
 // decision's hyperparameters and no score any more, so that it is judged by what
 // it does from now on. The learner carries the same decisions out. An interval
-// may have no decisions.
+// may have no decisions. For all members that are due, copying or not, the next
+// interval is counted from their present step; the others go on with theirs.
 //
-// It returns ErrNotReady, wrapped, where [Scheduler.Ready] is false; the
-// interval is not counted then.
+// It returns ErrNotReady where [Scheduler.Ready] is false, and ErrReevaluate or
+// ErrExplore where a function of [Scheduler.SetReevaluate] or
+// [Scheduler.SetExplore] fails, all wrapped. Then nothing is changed, and the
+// interval is not counted.
 func (s *Scheduler) ExploitAndExplore() ([]Decision, error) {
-	if !s.config.Enabled {
-		return nil, fmt.Errorf("%w: enabled is false", ErrNotReady)
+	if err := s.checkReady(); err != nil {
+		return nil, err
 	}
-	if !s.Ready() {
-		return nil, fmt.Errorf("%w: %d of %d members have a score after %d updates or more; ready_percentage %g needs %d",
-			ErrNotReady, s.ready(), len(s.members), s.config.BurnIn, s.config.ReadyPercentage, s.config.Required(len(s.members)))
+	proposed := propose(&s.config, s.members, s.interval, s.key)
+	decisions, err := s.confirm(proposed)
+	if err != nil {
+		return nil, err
 	}
-	decisions := Decide(s.config, s.members, s.interval, s.key)
-	for i := range decisions {
-		d := &decisions[i]
-		m := &s.members[d.Member]
-		m.Hyperparameters = maps.Clone(d.After)
-		m.Performance, m.Scored = math.NaN(), false
+	observations := s.observations
+	if s.config.ExploreMethod == PB2 {
+		observations = observe(&s.config, s.members, observations)
 	}
+	var custom func(*Decision) error
+	if s.custom != nil {
+		custom = s.customise
+	}
+	if err := explore(&s.config, decisions, s.members, observations, s.key, custom); err != nil {
+		return nil, err
+	}
+	s.observations = observations
+	s.rejected += len(proposed) - len(decisions)
+	s.apply(decisions)
 	s.interval++
 	return decisions, nil
 }
 
-// Population returns a copy of the members' records, in the order of their IDs.
-func (s *Scheduler) Population() []Member { return cloneMembers(s.members) }
-
-func cloneMembers(members []Member) []Member {
-	c := slices.Clone(members)
-	for i := range c {
-		c[i].Hyperparameters = maps.Clone(c[i].Hyperparameters)
+func (s *Scheduler) checkReady() error {
+	if !s.config.Enabled {
+		return fmt.Errorf("%w: enabled is false", ErrNotReady)
 	}
-	return c
-}
-
-// State is everything a scheduler needs to go on where it stopped, beside its
-// config. It can be written as JSON and as msgpack.
-type State struct {
-	Seed uint64 `json:"seed" msgpack:"seed"`
-	// Interval is the number of intervals decided.
-	Interval int      `json:"interval" msgpack:"interval"`
-	Members  []Member `json:"members" msgpack:"members"`
-}
-
-// State returns a copy of the scheduler's state.
-func (s *Scheduler) State() State {
-	return State{Seed: s.seed, Interval: s.interval, Members: s.Population()}
-}
-
-// Restore continues from a state: the decisions that follow are those of the
-// scheduler it was taken from, given the same scores. The config may differ in
-// all but the population's size and the hyperparameters' names; values outside a
-// range that was narrowed are clipped when they are next explored.
-//
-// It returns ErrState, wrapped with what does not fit, and then changes nothing.
-func (s *Scheduler) Restore(state State) error {
-	if state.Seed != s.seed {
-		return fmt.Errorf("%w: seed %d; this scheduler's is %d", ErrState, state.Seed, s.seed)
+	if !s.Ready() {
+		scored := s.count(func(m *Member) bool { return m.Scored || m.Quarantined })
+		return fmt.Errorf("%w: %d of %d members have a score, %d after %d updates or more and %d since their last interval; ready_percentage %g needs %d",
+			ErrNotReady, scored, len(s.members), s.count(s.config.due), s.config.BurnIn, s.config.PerturbationInterval,
+			s.config.ReadyPercentage, s.config.Required(len(s.members)))
 	}
-	if state.Interval < 0 {
-		return fmt.Errorf("%w: interval %d; valid: at least 0", ErrState, state.Interval)
+	if s.config.ExploitReevaluate && s.reevaluate == nil {
+		return fmt.Errorf("%w: exploit_reevaluate is true, and there is no function that measures them; see SetReevaluate", ErrReevaluate)
 	}
-	if len(state.Members) != s.config.PopulationSize {
-		return fmt.Errorf("%w: %d members; population_size is %d", ErrState, len(state.Members), s.config.PopulationSize)
-	}
-	if err := checkPopulation(&s.config, state.Members); err != nil {
-		return fmt.Errorf("%w: %w", ErrState, err)
-	}
-	for i := range state.Members {
-		m := &state.Members[i]
-		if m.ID != i {
-			return fmt.Errorf("%w: member %d at place %d", ErrState, m.ID, i)
-		}
-		if m.Step < 0 {
-			return fmt.Errorf("%w: member %d has step %d; valid: at least 0", ErrState, i, m.Step)
-		}
-		for name := range m.Hyperparameters {
-			if !s.config.has(name) {
-				return fmt.Errorf("%w: member %d has the hyperparameter %q, which the config lacks", ErrState, i, name)
-			}
-		}
-	}
-	s.interval = state.Interval
-	s.members = cloneMembers(state.Members)
 	return nil
 }
 
-func (c *Config) has(name string) bool {
-	return slices.ContainsFunc(c.Hyperparameters, func(h Hyperparameter) bool { return h.Name == name })
+// apply ends an interval in the records.
+func (s *Scheduler) apply(decisions []Decision) {
+	for i := range s.members {
+		m := &s.members[i]
+		if !s.config.due(m) {
+			continue
+		}
+		m.Mark, m.Baseline = m.Step, nil
+		if s.config.ExploreMethod == PB2 {
+			m.Baseline = nullable(m.Performance)
+		}
+	}
+	for i := range decisions {
+		d := &decisions[i]
+		m := &s.members[d.Member]
+		m.Hyperparameters = maps.Clone(d.After)
+		m.Performance, m.Scored, m.Quarantined, m.Returns, m.Baseline = math.NaN(), false, false, nil, nil
+	}
 }
+
+// Population returns a copy of the members' records, in the order of their IDs.
+func (s *Scheduler) Population() []Member { return cloneMembers(s.members) }

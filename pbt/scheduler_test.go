@@ -13,9 +13,19 @@ import (
 	"brood/rng"
 )
 
+// newScheduler makes a scheduler whose fresh scores, should they be asked for, are
+// a function of the member and the interval.
 func newScheduler(t require.TestingT, c Config, seed uint64) *Scheduler {
 	s, err := NewScheduler(c, seed)
 	require.NoError(t, err)
+	s.SetReevaluate(func(members []int) ([]float64, error) {
+		scores := make([]float64, len(members))
+		for i, id := range members {
+			r := rng.NewKey(43).Stream(uint32(id), rng.Address{Time: uint32(s.Interval()), Purpose: rng.User})
+			scores[i] = r.Float64()
+		}
+		return scores, nil
+	})
 	return s
 }
 
@@ -197,7 +207,7 @@ func TestExploitAndExploreAppliesDecisions(t *testing.T) {
 		seed := rapid.Uint64().Draw(t, "seed")
 		s := newScheduler(t, c, seed)
 		for id := range c.PopulationSize {
-			require.NoError(t, s.UpdatePerformance(id, drawScore(t), 7))
+			require.NoError(t, s.UpdatePerformance(id, drawScore(t), 10))
 		}
 		before := s.Population()
 		decisions, err := s.ExploitAndExplore()
@@ -206,9 +216,15 @@ func TestExploitAndExploreAppliesDecisions(t *testing.T) {
 		require.Equal(t, 1, s.Interval())
 
 		want := before
+		for i := range want {
+			want[i].Mark = 10
+			if c.ExploreMethod == PB2 {
+				want[i].Baseline = nullable(want[i].Performance)
+			}
+		}
 		for _, d := range decisions {
 			m := &want[d.Member]
-			m.Hyperparameters, m.Performance, m.Scored = d.After, math.NaN(), false
+			m.Hyperparameters, m.Performance, m.Scored, m.Baseline = d.After, math.NaN(), false, nil
 		}
 		requireSameMembers(t, want, s.Population())
 	})
@@ -223,7 +239,7 @@ func TestExploitEmptiesTheScore(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, decisions, 1)
 	require.False(t, s.Ready(), "one of two has a score")
-	require.NoError(t, s.UpdatePerformance(0, 9, 2))
+	report(t, s, 2, 9, 2)
 	decisions, err = s.ExploitAndExplore()
 	require.NoError(t, err)
 	require.Equal(t, []int{1, 0}, []int{decisions[0].Member, decisions[0].Source})
@@ -238,7 +254,7 @@ func TestOrderOfReportsDoesNotMatter(t *testing.T) {
 		run := func(members []Member) []Decision {
 			s := newScheduler(t, c, 3)
 			for _, m := range members {
-				require.NoError(t, s.UpdatePerformance(m.ID, m.Performance, m.Step))
+				require.NoError(t, s.UpdatePerformance(m.ID, m.Performance, m.Step, m.Returns...))
 			}
 			decisions, err := s.ExploitAndExplore()
 			require.NoError(t, err)
@@ -249,7 +265,7 @@ func TestOrderOfReportsDoesNotMatter(t *testing.T) {
 }
 
 // simulate runs intervals of a scheduler with made-up scores, those of interval
-// first and on, and returns all decisions.
+// first and on, and returns all decisions. Now and then a member diverges.
 func simulate(t require.TestingT, s *Scheduler, first, last int) []Decision {
 	var all []Decision
 	for interval := first; interval < last; interval++ {
@@ -259,7 +275,11 @@ func simulate(t require.TestingT, s *Scheduler, first, last int) []Decision {
 			if score == 0 {
 				score = math.Inf(1)
 			}
-			require.NoError(t, s.UpdatePerformance(id, score, int64(10*interval)))
+			returns := []float64{score, score + r.Float64(), score - r.Float64()}
+			require.NoError(t, s.UpdatePerformance(id, score, int64(10*(interval+1)), returns...))
+			if r.IntN(16) == 0 {
+				require.NoError(t, s.Quarantine(id))
+			}
 		}
 		decisions, err := s.ExploitAndExplore()
 		require.NoError(t, err)
@@ -301,6 +321,7 @@ func TestRestoredSchedulerGoesOnExactly(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			rapid.Check(t, func(t *rapid.T) {
 				c := drawConfig(t)
+				c.ExploitReevaluate = rapid.Bool().Draw(t, "exploit_reevaluate")
 				seed := rapid.Uint64().Draw(t, "seed")
 				stop := rapid.IntRange(0, 10).Draw(t, "stop")
 				whole := newScheduler(t, c, seed)
@@ -313,6 +334,8 @@ func TestRestoredSchedulerGoesOnExactly(t *testing.T) {
 				second := newScheduler(t, c, seed)
 				require.NoError(t, second.Restore(state))
 				require.Equal(t, stop, second.Interval())
+				require.Equal(t, first.Rejected(), second.Rejected())
+				requireSameStates(t, first.State(), second.State())
 				got = append(got, simulate(t, second, stop, 10)...)
 				requireSameDecisions(t, want, got)
 				requireSameMembers(t, whole.Population(), second.Population())
@@ -334,6 +357,19 @@ func TestRestoreRefusesWhatDoesNotFit(t *testing.T) {
 		{"members out of order", func(s *State) { slices.Reverse(s.Members) }, "member 2 at place 0"},
 		{"a member twice", func(s *State) { s.Members[1].ID = 0 }, "two members have the ID 0"},
 		{"negative step", func(s *State) { s.Members[1].Step = -5 }, "step -5"},
+		{"a mark after the step", func(s *State) { s.Members[1].Mark = s.Members[1].Step + 1 }, "mark 21; valid: 0 to its step, 20"},
+		{"a negative mark", func(s *State) { s.Members[1].Mark = -1 }, "mark -1"},
+		{"a score in quarantine", func(s *State) { s.Members[1].Quarantined, s.Members[1].Performance = true, 3 }, "in quarantine and has the performance 3"},
+		{"a return NaN", func(s *State) { s.Members[1].Returns = []float64{1, math.NaN()} }, "member 1: return 1 is NaN"},
+		{"a baseline NaN", func(s *State) { b := math.NaN(); s.Members[1].Baseline = &b }, "baseline NaN"},
+		{"negative count of rejections", func(s *State) { s.Rejected = -2 }, "-2 decisions rejected"},
+		{"an observation without its hyperparameter", func(s *State) { s.Observations = []Observation{{}} }, `observation 0 lacks the hyperparameter "x"`},
+		{"an observation's change is NaN", func(s *State) {
+			s.Observations = []Observation{{Hyperparameters: map[string]float64{"x": 1}, Change: math.NaN()}}
+		}, "observation 0: the change is NaN"},
+		{"an observation's step is negative", func(s *State) {
+			s.Observations = []Observation{{Hyperparameters: map[string]float64{"x": 1}, Step: -1}}
+		}, "observation 0 has step -1"},
 		{"a hyperparameter missing", func(s *State) { delete(s.Members[1].Hyperparameters, "x") }, `member 1 lacks the hyperparameter "x"`},
 		{"a hyperparameter too many", func(s *State) { s.Members[1].Hyperparameters["y"] = 1 }, `hyperparameter "y", which the config lacks`},
 		{"a hyperparameter NaN", func(s *State) { s.Members[1].Hyperparameters["x"] = math.NaN() }, `"x" is NaN`},
@@ -348,8 +384,7 @@ func TestRestoreRefusesWhatDoesNotFit(t *testing.T) {
 			err := s.Restore(state)
 			require.ErrorIs(t, err, ErrState)
 			require.ErrorContains(t, err, test.says)
-			requireSameMembers(t, before.Members, s.Population())
-			require.Equal(t, before.Interval, s.Interval())
+			requireSameStates(t, before, s.State())
 		})
 	}
 }
@@ -430,7 +465,7 @@ func TestSelectionMovesTheHyperparameter(t *testing.T) {
 					if mode == Max {
 						score = -score
 					}
-					require.NoError(t, s.UpdatePerformance(m.ID, score, step))
+					require.NoError(t, s.UpdatePerformance(m.ID, score, step+1))
 				}
 				_, err := s.ExploitAndExplore()
 				require.NoError(t, err)

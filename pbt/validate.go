@@ -17,23 +17,14 @@ func (e *fieldErrors) require(ok bool, path string, value any, valid string) {
 	}
 }
 
-// oneOf requires one of the names. later are known but not available yet.
-func oneOf[T ~string](e *fieldErrors, path string, value T, later []string, names ...T) {
+// oneOf requires one of the names.
+func oneOf[T ~string](e *fieldErrors, path string, value T, names ...T) {
 	words := make([]string, len(names))
 	for i, n := range names {
 		words[i] = string(n)
 	}
-	valid := strings.Join(words, " or ")
-	if slices.Contains(later, string(value)) {
-		valid += fmt.Sprintf(" (%s is not available in this version)", string(value))
-	}
-	e.require(slices.Contains(names, value), path, string(value), valid)
+	e.require(slices.Contains(names, value), path, string(value), strings.Join(words, " or "))
 }
-
-var (
-	laterExploitMethods = []string{"t_test"}
-	laterStrategies     = []string{"momentum", "velocity", "adaptive", "stale"}
-)
 
 // Validate returns nil or every wrong field as a [*FieldError], joined by
 // errors.Join.
@@ -42,19 +33,18 @@ func (c *Config) Validate() error {
 	e.require(c.PopulationSize >= 1 && c.PopulationSize <= MaxPopulation, "population_size", c.PopulationSize,
 		fmt.Sprintf("1 to %d", MaxPopulation))
 	e.require(c.PerturbationInterval >= 1, "perturbation_interval", c.PerturbationInterval, "a number of updates, at least 1")
-	oneOf(&e, "exploit_method", c.ExploitMethod, laterExploitMethods, Truncation, BinaryTournament)
-	oneOf(&e, "explore_method", c.ExploreMethod, nil, Perturb, Resample, Both)
+	oneOf(&e, "exploit_method", c.ExploitMethod, Truncation, BinaryTournament, TTest)
+	oneOf(&e, "explore_method", c.ExploreMethod, Perturb, Resample, Both, PB2)
 	// Written so that NaN, which compares false, is refused.
 	e.require(c.TruncationRatio > 0 && c.TruncationRatio <= 0.5, "truncation_ratio", c.TruncationRatio, "above 0, at most 0.5")
-	oneOf(&e, "metric_mode", c.MetricMode, nil, Max, Min)
-	oneOf(&e, "metric_name", c.MetricName, nil, TrainReturn, EvalReturn)
+	oneOf(&e, "metric_mode", c.MetricMode, Max, Min)
+	oneOf(&e, "metric_name", c.MetricName, TrainReturn, EvalReturn)
 	e.require(c.EvalEpisodes >= 1, "eval_episodes", c.EvalEpisodes, "at least 1")
 	e.require(c.ReadyPercentage > 0 && c.ReadyPercentage <= 1, "ready_percentage", c.ReadyPercentage,
 		"a fraction of the members above 0, at most 1")
 	e.require(c.BurnIn >= 0, "burn_in", c.BurnIn, "a number of updates, at least 0")
-	oneOf(&e, "optimizer_exploit_strategy", c.OptimizerExploitStrategy, laterStrategies, ResetOptimizer, CopyOptimizer)
-	e.require(!c.OptimizerLRScaling, "optimizer_lr_scaling", c.OptimizerLRScaling,
-		"false (scaling with the learning rate is not available in this version)")
+	c.validateStrategy(&e)
+	e.require(c.TelemetryEpisodes >= 0, "telemetry_episodes", c.TelemetryEpisodes, "at least 0 (0: none)")
 
 	first := make(map[string]int, len(c.Hyperparameters))
 	for i := range c.Hyperparameters {
@@ -68,6 +58,20 @@ func (c *Config) Validate() error {
 		}
 	}
 	return errors.Join(e...)
+}
+
+func (c *Config) validateStrategy(e *fieldErrors) {
+	names := []Strategy{ResetOptimizer, CopyOptimizer, MomentumOptimizer, VelocityOptimizer, AdaptiveOptimizer}
+	switch {
+	case c.OptimizerExploitStrategy != StaleOptimizer:
+		oneOf(e, "optimizer_exploit_strategy", c.OptimizerExploitStrategy, names...)
+	case !c.AllowStaleOptimizer:
+		e.require(false, "optimizer_exploit_strategy", string(StaleOptimizer),
+			"another strategy: stale keeps an optimizer state gathered on weights that are gone, "+
+				"which is an error outside of experiments about it; those set allow_stale_optimizer: true")
+	}
+	f := c.OptimizerAdaptiveFactor
+	e.require(f > 1 && !math.IsInf(f, 1), "optimizer_adaptive_factor", f, "a finite number above 1")
 }
 
 func (h *Hyperparameter) validate(e *fieldErrors, path string) {
@@ -140,3 +144,5 @@ func (c *Config) ValidateNames(known []string) error {
 }
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }
+
+func notFinite(x float64) bool { return !finite(x) }

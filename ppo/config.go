@@ -22,6 +22,10 @@ type EnvConfig struct {
 	// Count is N, the environments that each member steps side by side.
 	// Default 64; at least 1.
 	Count int64 `yaml:"count"`
+	// Hyperparameters are the values every member starts with for hyperparameters
+	// of the environment's own, the weights of its shaping rewards, by name.
+	// Default none: all are 0, which is no shaping.
+	Hyperparameters map[string]float64 `yaml:"hyperparameters"`
 }
 
 // DefaultEnv returns the defaults of the section env.
@@ -198,14 +202,8 @@ func Default() Config {
 func EngineConfig(e EnvConfig, policy PolicyConfig, critic CriticConfig, ppo Config,
 	population int, seed uint64, threads int, totalUpdates int64) (*kernels.Config, error) {
 	errs := []error{Validate(e, policy, critic, ppo), validateRun(ppo, population, threads, totalUpdates)}
-	var vector env.Vector
-	if e.ID != "" {
-		var err error
-		if vector, err = env.Make(e.ID); err != nil {
-			errs = append(errs, fmt.Errorf("env.id: %w", err))
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
+	vector, err := makeEnv(e)
+	if err := errors.Join(append(errs, err)...); err != nil {
 		return nil, err
 	}
 	return &kernels.Config{
@@ -239,9 +237,33 @@ func EngineConfig(e EnvConfig, policy PolicyConfig, critic CriticConfig, ppo Con
 			Eps:        float32(ppo.VGS.Eps),
 			Percentile: float32(ppo.VGS.Percentile),
 		},
-		Hyperparameters: ppo.Hyperparameters(),
+		Hyperparameters: withOwn(ppo.Hyperparameters(), vector.Spec(), e.Hyperparameters),
 		Threads:         threads,
 	}, nil
+}
+
+// makeEnv makes the environment of a config and checks the values of its own
+// hyperparameters; an empty id is for [Validate] to report.
+func makeEnv(e EnvConfig) (env.Vector, error) {
+	if e.ID == "" {
+		return nil, nil
+	}
+	vector, err := env.Make(e.ID)
+	if err == nil {
+		err = host.CheckSpec(vector.Spec())
+	}
+	if err != nil {
+		return nil, fmt.Errorf("env.id: %w", err)
+	}
+	return vector, validateOwn(vector.Spec(), e.Hyperparameters)
+}
+
+// withOwn adds the environment's hyperparameters to the algorithm's.
+func withOwn(values kernels.Hyperparameters, spec env.Spec, own map[string]float64) kernels.Hyperparameters {
+	for i, h := range spec.Hyperparameters {
+		values[int(kernels.NumHyperparameters)+i] = float32(own[h.Name])
+	}
+	return values
 }
 
 func validateRun(ppo Config, population, threads int, totalUpdates int64) error {

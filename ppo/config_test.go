@@ -236,11 +236,12 @@ func atoi(t *rapid.T, s string) (n int) {
 
 func TestYAMLOverDefaults(t *testing.T) {
 	s := defaults()
-	text := "env: {count: 8}\npolicy: {hidden: [32]}\nppo: {gamma: 0.9, vgs: {alpha: 0.5}, kl_penalty: {enabled: true}}\ncritic: {type: quantile}\n"
+	text := "env: {count: 8, hyperparameters: {energy_weight: 0.5}}\npolicy: {hidden: [32]}\nppo: {gamma: 0.9, vgs: {alpha: 0.5}, kl_penalty: {enabled: true}}\ncritic: {type: quantile}\n"
 	require.NoError(t, yaml.UnmarshalWithOptions([]byte(text), &s, yaml.Strict()))
 	want := defaults()
 	want.Env.Count, want.Policy.Hidden, want.PPO.Gamma, want.PPO.VGS.Alpha = 8, []int{32}, .9, .5
 	want.PPO.KLPenalty.Enabled, want.Critic.Type = true, kernels.QuantileCritic
+	want.Env.Hyperparameters = map[string]float64{"energy_weight": .5}
 	require.Equal(t, want, s)
 
 	written, err := yaml.Marshal(s)
@@ -258,28 +259,37 @@ func TestYAMLRefusesUnknownKeysAndWrongTypes(t *testing.T) {
 }
 
 func TestValidateHyperparameter(t *testing.T) {
-	for _, name := range HyperparameterNames() {
-		require.NoError(t, ValidateHyperparameter(name, .5), name)
+	spec := env.MountainCar{}.Spec()
+	names := HyperparameterNames(spec)
+	require.Len(t, names, int(kernels.NumHyperparameters)+1)
+	require.Equal(t, "energy_weight", names[kernels.NumHyperparameters])
+	for _, name := range names {
+		require.NoError(t, ValidateHyperparameter(spec, name, .5), name)
 		for _, v := range []float64{math.NaN(), math.Inf(1), math.Inf(-1), -1e-3} {
 			var field *FieldError
-			require.ErrorAs(t, ValidateHyperparameter(name, v), &field, "%s %v", name, v)
+			require.ErrorAs(t, ValidateHyperparameter(spec, name, v), &field, "%s %v", name, v)
 			require.Equal(t, name, field.Path)
 		}
 	}
-	err := ValidateHyperparameter("lr", .5)
+	require.NoError(t, ValidateHyperparameter(spec, "energy_weight", 10))
+	require.EqualError(t, ValidateHyperparameter(spec, "energy_weight", 10.5), "energy_weight: 10.5 is not valid: must be in [0, 10]")
+	err := ValidateHyperparameter(spec, "lr", .5)
 	require.ErrorContains(t, err, `"lr"`)
 	require.ErrorContains(t, err, "learning_rate, gamma,")
+	require.ErrorContains(t, err, "kl_target, energy_weight")
+	require.ErrorContains(t, ValidateHyperparameter(env.CartPole{}.Spec(), "energy_weight", .5), `"energy_weight"`)
 }
 
 func TestValidateEvolvable(t *testing.T) {
-	s := defaults()
-	for _, name := range HyperparameterNames() {
-		err := ValidateEvolvable(name, s.Critic, s.PPO)
+	s, spec := defaults(), env.MountainCar{}.Spec()
+	for _, name := range HyperparameterNames(spec) {
+		err := ValidateEvolvable(spec, name, s.Critic, s.PPO)
 		require.Equal(t, name == "kl_target", err != nil, "%v", err) // the KL penalty is off by default
 	}
 	s.PPO.KLPenalty.Enabled, s.PPO.VGS.Enabled, s.Critic.Type = true, false, kernels.QuantileCritic
-	require.NoError(t, ValidateEvolvable("kl_target", s.Critic, s.PPO))
-	require.ErrorContains(t, ValidateEvolvable("vgs_alpha", s.Critic, s.PPO), "ppo.vgs.enabled")
-	require.ErrorContains(t, ValidateEvolvable("value_clip", s.Critic, s.PPO), "quantile")
-	require.ErrorContains(t, ValidateEvolvable("lr", s.Critic, s.PPO), "learning_rate")
+	require.NoError(t, ValidateEvolvable(spec, "kl_target", s.Critic, s.PPO))
+	require.ErrorContains(t, ValidateEvolvable(spec, "vgs_alpha", s.Critic, s.PPO), "ppo.vgs.enabled")
+	require.ErrorContains(t, ValidateEvolvable(spec, "value_clip", s.Critic, s.PPO), "quantile")
+	require.ErrorContains(t, ValidateEvolvable(spec, "lr", s.Critic, s.PPO), "learning_rate")
+	require.Error(t, ValidateEvolvable(env.CartPole{}.Spec(), "energy_weight", s.Critic, s.PPO))
 }

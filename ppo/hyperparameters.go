@@ -2,9 +2,13 @@ package ppo
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 
+	"brood/env"
+	"brood/internal/nearest"
 	"brood/kernels"
 )
 
@@ -77,8 +81,8 @@ func (b bounds) check(v float64) string {
 	return ""
 }
 
-// Hyperparameters returns the value every member starts with for each
-// hyperparameter. It does not validate them.
+// Hyperparameters returns the value every member starts with for each of the
+// algorithm's hyperparameters; the environment's are 0. It does not validate them.
 func (c Config) Hyperparameters() kernels.Hyperparameters {
 	var values kernels.Hyperparameters
 	for h, v := range c.fields() {
@@ -107,41 +111,75 @@ func (c Config) fields() [kernels.NumHyperparameters]float64 {
 	}
 }
 
-// HyperparameterNames lists the names of all hyperparameters in the order of
-// [kernels.Hyperparameters].
-func HyperparameterNames() []string {
-	names := make([]string, kernels.NumHyperparameters)
-	for h := range kernels.NumHyperparameters {
-		names[h] = h.String()
+// HyperparameterNames lists the names of all hyperparameters of a member that
+// plays an environment, in the order of [kernels.Hyperparameters].
+func HyperparameterNames(spec env.Spec) []string { return kernels.HyperparameterNames(spec) }
+
+// boundsOf is the interval of a hyperparameter's values.
+func boundsOf(spec env.Spec, h kernels.Hyperparameter) bounds {
+	if h < kernels.NumHyperparameters {
+		return hyperparameterBounds[h]
 	}
-	return names
+	own := spec.Hyperparameters[h-kernels.NumHyperparameters]
+	return bounds{low: own.Min, high: own.Max}
 }
 
-// ValidateHyperparameter returns a [FieldError] where there is no hyperparameter
-// of that name or it cannot have that value. Valid values form an interval: one
-// whose ends are valid is valid altogether.
-func ValidateHyperparameter(name string, value float64) error {
-	h, ok := kernels.HyperparameterByName(name)
+// ValidateHyperparameter returns a [FieldError] where a member that plays the
+// environment has no hyperparameter of that name or it cannot have that value.
+// Valid values form an interval: one whose ends are valid is valid altogether.
+func ValidateHyperparameter(spec env.Spec, name string, value float64) error {
+	h, ok := kernels.HyperparameterOf(spec, name)
 	if !ok {
-		return unknownHyperparameter(name)
+		return unknownHyperparameter(spec, name)
 	}
-	if valid := hyperparameterBounds[h].check(value); valid != "" {
+	if valid := boundsOf(spec, h).check(value); valid != "" {
 		return &FieldError{Path: name, Value: value, Valid: valid}
 	}
 	return nil
 }
 
-func unknownHyperparameter(name string) error {
-	return &FieldError{Path: "hyperparameter", Value: name, Valid: "must be one of " + strings.Join(HyperparameterNames(), ", ")}
+func unknownHyperparameter(spec env.Spec, name string) error {
+	return &FieldError{Path: "hyperparameter", Value: name, Valid: "must be one of " + strings.Join(HyperparameterNames(spec), ", ")}
+}
+
+// validateOwn checks a config's values of the environment's own hyperparameters.
+// The error joins a [FieldError] for each that is wrong, in the names' order.
+func validateOwn(spec env.Spec, values map[string]float64) error {
+	var check checker
+	var own []string
+	for _, h := range spec.Hyperparameters {
+		own = append(own, h.Name)
+	}
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		path := "env.hyperparameters." + name
+		switch {
+		case len(own) == 0:
+			check.field(false, path, values[name], "%s has no hyperparameters of its own", spec.ID)
+		case !slices.Contains(own, name):
+			check.field(false, path, values[name], "%s has no hyperparameter of its own with that name; %s", spec.ID, suggestion(name, own))
+		default:
+			h, _ := kernels.HyperparameterOf(spec, name)
+			check.within(path, values[name], boundsOf(spec, h))
+		}
+	}
+	return check.err()
+}
+
+// suggestion names the nearest valid word, and all of them where none is near.
+func suggestion(got string, valid []string) string {
+	if near := nearest.Word(got, valid); near != "" {
+		return fmt.Sprintf("did you mean %s?", near)
+	}
+	return "it has " + strings.Join(valid, ", ")
 }
 
 // ValidateEvolvable returns a [FieldError] where a run with these sections has no
-// use for evolving the hyperparameter: there is none of that name, it belongs to
+// use for changing the hyperparameter: there is none of that name, it belongs to
 // a part that is switched off, or the critic does not allow it.
-func ValidateEvolvable(name string, critic CriticConfig, c Config) error {
-	h, ok := kernels.HyperparameterByName(name)
+func ValidateEvolvable(spec env.Spec, name string, critic CriticConfig, c Config) error {
+	h, ok := kernels.HyperparameterOf(spec, name)
 	if !ok {
-		return unknownHyperparameter(name)
+		return unknownHyperparameter(spec, name)
 	}
 	switch {
 	case h == kernels.VGSAlpha && !c.VGS.Enabled:
@@ -159,9 +197,14 @@ const valueClipNeedsScalar = "must be 0 with critic.type quantile"
 // validateFor checks all values for an engine of that config.
 func validateFor(c *kernels.Config, values kernels.Hyperparameters) error {
 	var check checker
+	spec := c.Env.Spec()
+	names := HyperparameterNames(spec)
 	for h, v := range values {
-		name := kernels.Hyperparameter(h).String()
-		check.add(ValidateHyperparameter(name, float64(v)))
+		if h < len(names) { // a value that is rounded lies between rounded bounds
+			check.within(names[h], float64(v), boundsOf(spec, kernels.Hyperparameter(h)).rounded())
+			continue
+		}
+		check.field(v == 0, kernels.Hyperparameter(h).String(), v, "must be 0: %s has %d hyperparameters of its own", spec.ID, len(spec.Hyperparameters))
 	}
 	if v := values[kernels.ValueClip]; c.Critic.Type == kernels.QuantileCritic && v > 0 {
 		check.field(false, kernels.ValueClip.String(), v, valueClipNeedsScalar)

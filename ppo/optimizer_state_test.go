@@ -261,8 +261,8 @@ func TestNoPerformanceDropWithResetStrategy(t *testing.T) {
 	})
 }
 
-// Only reset and copy exist; anything else is refused whole, and so is any
-// exploit whose values are wrong.
+// A strategy that does not exist is refused whole, and so is any exploit whose
+// values are wrong.
 func TestConfigValidation(t *testing.T) {
 	forEngines(t, func(t *testing.T, newPopulation maker) {
 		p := newPopulation(t, smallConfig(t, 3, 1, func(s *sections) { s.Critic.Type = kernels.QuantileCritic }))
@@ -277,12 +277,13 @@ func TestConfigValidation(t *testing.T) {
 			require.ErrorContains(t, p.Exploit([]kernels.Exploit{good, bad}), says)
 			require.Equal(t, before, digest(t, p), "a refused exploit changed something: %s", says)
 		}
-		for _, strategy := range []kernels.Strategy{"", "stale", "Reset", "keep", "resett"} {
-			refuse("must be reset or copy", func(e *kernels.Exploit) { e.Strategy = strategy })
+		for _, strategy := range []kernels.Strategy{"", "Reset", "keep", "resett", "adaptive"} {
+			refuse("must be one of copy, momentum, reset, stale, velocity", func(e *kernels.Exploit) { e.Strategy = strategy })
 		}
 		nan := float32(math.NaN())
 		refuse("learning_rate: NaN", func(e *kernels.Exploit) { e.Hyperparameters[kernels.LearningRate] = nan })
 		refuse("gamma: 2", func(e *kernels.Exploit) { e.Hyperparameters[kernels.Gamma] = 2 })
+		refuse("must be 0", func(e *kernels.Exploit) { e.Hyperparameters[kernels.NumHyperparameters] = .5 })
 		refuse("value_clip", func(e *kernels.Exploit) { e.Hyperparameters[kernels.ValueClip] = .5 })
 		refuse("member", func(e *kernels.Exploit) { e.Member = 3 })
 		refuse("member", func(e *kernels.Exploit) { e.Source = -1 })

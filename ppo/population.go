@@ -2,12 +2,12 @@ package ppo
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
 
+	"brood/env"
 	"brood/kernels"
 	"brood/kernels/host"
 	"brood/tensor"
@@ -28,6 +28,9 @@ func New(engine kernels.Engine) *Population {
 
 // Engine returns the engine.
 func (p *Population) Engine() kernels.Engine { return p.engine }
+
+// spec describes what the members play.
+func (p *Population) spec() env.Spec { return p.engine.Config().Env.Spec() }
 
 // Members is P.
 func (p *Population) Members() int { return p.engine.Config().Population }
@@ -168,24 +171,26 @@ func (p *Population) Hyperparameters(member int) (kernels.Hyperparameters, error
 	if err := p.engine.Snapshot(member, p.state); err != nil {
 		return values, fmt.Errorf("ppo: hyperparameters of member %d: %w", member, err)
 	}
-	for h := range kernels.NumHyperparameters {
-		values[h] = p.state.Float32(kernels.SectionHyperparameters, h.String())[0]
+	for h, name := range HyperparameterNames(p.spec()) {
+		values[h] = p.state.Float32(kernels.SectionHyperparameters, name)[0]
 	}
 	return values, nil
 }
 
-// SetHyperparameter gives the member a new value, which takes effect at the next
+// SetHyperparameter gives the member a new value of a hyperparameter, the
+// algorithm's or the environment's, which takes effect at the next
 // iteration. The value is rounded to float32. The error for a name or value that
 // is not valid is a [FieldError].
 func (p *Population) SetHyperparameter(member int, name string, value float64) error {
-	if err := ValidateHyperparameter(name, value); err != nil {
+	spec := p.spec()
+	if err := ValidateHyperparameter(spec, name, value); err != nil {
 		return err
 	}
 	values, err := p.Hyperparameters(member)
 	if err != nil {
 		return err
 	}
-	h, _ := kernels.HyperparameterByName(name)
+	h, _ := kernels.HyperparameterOf(spec, name)
 	values[h] = float32(value)
 	return p.SetHyperparameters(member, values)
 }
@@ -206,30 +211,6 @@ func (p *Population) SetHyperparameters(member int, values kernels.Hyperparamete
 // the last ClearIntervals of the engine, or of its last [kernels.EpisodeWindow]
 // where that is more, and their number; NaN and 0 without any.
 func (p *Population) Score(member int) (mean float64, episodes int) { return p.engine.Score(member) }
-
-// Exploit carries out all exploits as if at one moment: each member takes over
-// the state of its source by the rules of the layout, its optimizer's by the
-// strategy, and then has the hyperparameters given. Nothing is changed on error.
-func (p *Population) Exploit(exploits []kernels.Exploit) error {
-	var errs []error
-	for i := range exploits {
-		e := &exploits[i]
-		if _, ok := e.Strategy.Effects(); !ok {
-			errs = append(errs, fmt.Errorf("ppo: exploit of member %d by member %d: %w", e.Source, e.Member,
-				&FieldError{Path: "optimizer_exploit_strategy", Value: e.Strategy, Valid: "must be reset or copy"}))
-		}
-		if err := validateFor(p.engine.Config(), e.Hyperparameters); err != nil {
-			errs = append(errs, fmt.Errorf("ppo: exploit of member %d by member %d: %w", e.Source, e.Member, err))
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	if err := p.engine.Exploit(exploits); err != nil {
-		return fmt.Errorf("ppo: exploit: %w", err)
-	}
-	return nil
-}
 
 // Digest is the SHA-256 over all sections of all members: equal for two
 // populations exactly where they are in the same state.

@@ -107,6 +107,56 @@ func TestExploitFollowsTheRules(t *testing.T) {
 	}
 }
 
+// An exploit computes what its effects say from the source's state of before,
+// whatever the order of a section's tensors.
+func TestExploitComputesEffects(t *testing.T) {
+	l, err := NewLayout(Section{Name: "optimizer", Exploit: ByStrategy, Tensors: []Spec{
+		{Name: "exp_avg_sq/weight", Shape: []int{2}}, {Name: "exp_avg/weight", Shape: []int{2}}, {Name: "step", DType: Int64}}})
+	require.NoError(t, err)
+	a, err := NewArena(l, 2)
+	require.NoError(t, err)
+	fill := func(m Member, avg, sq []float32, step int64) {
+		copy(m.Float32("optimizer", "exp_avg/weight"), avg)
+		copy(m.Float32("optimizer", "exp_avg_sq/weight"), sq)
+		m.Int64("optimizer", "step")[0] = step
+	}
+	x := Exploit{Scale: 0.5, Squares: Squares{Group: "exp_avg", Root: 2, Gain: 0.25}}
+	for name, want := range map[string]struct {
+		effects Effects
+		avg, sq []float32
+		step    int64
+	}{
+		"scaled and squared": {Effects{"exp_avg": Scaled, "exp_avg_sq": Squared, "step": FromSource}, []float32{1.5, -4}, []float32{9, 64}, 7},
+		"scaled squares":     {Effects{"exp_avg": FromSource, "exp_avg_sq": Scaled, "step": Zero}, []float32{3, -8}, []float32{0.5, 2}, 0},
+		"own":                {Effects{"exp_avg": Own, "exp_avg_sq": Own, "step": Own}, []float32{10, 20}, []float32{30, 40}, 9},
+		"own but one":        {Effects{"exp_avg": Own, "exp_avg_sq": Squared, "step": Own}, []float32{10, 20}, []float32{9, 64}, 9},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fill(a.Member(0), []float32{10, 20}, []float32{30, 40}, 9)
+			fill(a.Member(1), []float32{3, -8}, []float32{1, 4}, 7)
+			source := a.Member(1).Clone()
+			x := x
+			x.Member, x.Source, x.Effects = 0, 1, want.effects
+			swap := x
+			swap.Member, swap.Source, swap.Effects = 1, 0, copying
+			require.NoError(t, a.Exploit([]Exploit{swap, x}), "the source is overwritten first")
+			m := a.Member(0)
+			require.Equal(t, want.avg, m.Float32("optimizer", "exp_avg/weight"))
+			require.Equal(t, want.sq, m.Float32("optimizer", "exp_avg_sq/weight"))
+			require.Equal(t, want.step, m.Int64("optimizer", "step")[0])
+			require.NotEqual(t, source.Bytes(), a.Member(1).Bytes())
+		})
+	}
+	for says, effects := range map[string]Effects{
+		"computes optimizer/step, which is int64":        {"exp_avg": Own, "exp_avg_sq": Own, "step": Scaled},
+		"say what becomes of optimizer/exp_avg/weight":   {"exp_avg": Squared + 1, "exp_avg_sq": Own, "step": Own},
+		"say what becomes of optimizer/exp_avg_sq/weigh": {"exp_avg": Own, "step": Own},
+	} {
+		require.ErrorContains(t, l.CheckEffects(effects, "exp_avg"), says)
+	}
+	require.ErrorContains(t, l.CheckEffects(Effects{"exp_avg": Own, "exp_avg_sq": Squared, "step": Own}, "mean"), `from the group "mean", which has no such tensor`)
+}
+
 // Any set of exploits equals carrying them out from a copy of the population.
 func TestExploitIsSimultaneous(t *testing.T) {
 	l := layout(t)

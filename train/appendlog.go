@@ -19,12 +19,15 @@ const (
 // memory while the disk refuses them, and are written at a fixed offset, so that
 // a write that failed half-way is simply repeated.
 type appendLog struct {
+	// file is nil for a run in memory: lines are forgotten.
 	file *os.File
 	// buf holds what is not written yet; its memory is reused.
 	buf []byte
 	// written is the size of the file that is good.
 	written int64
 	last    time.Time
+	// rewrites are bytes of the file to be replaced, by offset, that are not yet.
+	rewrites map[int64][]byte
 }
 
 // openLog opens the file and cuts it to size bytes, the point that a checkpoint
@@ -52,6 +55,22 @@ func openLog(path string, size int64) (*appendLog, int64, error) {
 // end is the offset of the next line.
 func (l *appendLog) end() int64 { return l.written + int64(len(l.buf)) }
 
+// rewrite replaces bytes at an offset before end by as many others.
+func (l *appendLog) rewrite(offset int64, text []byte) {
+	if offset >= l.written {
+		copy(l.buf[offset-l.written:], text)
+		return
+	}
+	// A line lies in the file or in buf as a whole, but for a write that failed
+	// half-way: what is in buf is put right there.
+	inFile := min(int64(len(text)), l.written-offset)
+	copy(l.buf, text[inFile:])
+	if l.rewrites == nil {
+		l.rewrites = make(map[int64][]byte)
+	}
+	l.rewrites[offset] = text[:inFile]
+}
+
 // endUpdate writes what has gathered once it is much or old. Only a backlog
 // that memory should not hold is an error.
 func (l *appendLog) endUpdate() error {
@@ -66,6 +85,17 @@ func (l *appendLog) endUpdate() error {
 
 func (l *appendLog) flush() error {
 	l.last = time.Now()
+	if l.file == nil {
+		l.written += int64(len(l.buf))
+		l.buf, l.rewrites = l.buf[:0], nil
+		return nil
+	}
+	for offset, text := range l.rewrites {
+		if _, err := l.file.WriteAt(text, offset); err != nil {
+			return err
+		}
+		delete(l.rewrites, offset)
+	}
 	if len(l.buf) == 0 {
 		return nil
 	}
@@ -80,11 +110,17 @@ func (l *appendLog) sync() error {
 	if err := l.flush(); err != nil {
 		return err
 	}
+	if l.file == nil {
+		return nil
+	}
 	return l.file.Sync()
 }
 
 func (l *appendLog) close() error {
 	err := l.flush()
+	if l.file == nil {
+		return err
+	}
 	if closeErr := l.file.Close(); err == nil {
 		err = closeErr
 	}

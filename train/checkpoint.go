@@ -10,6 +10,7 @@ import (
 
 	"brood/ckpt"
 	"brood/kernels"
+	"brood/kernels/host"
 	"brood/pbt"
 	"brood/tensor"
 )
@@ -23,6 +24,10 @@ type runState struct {
 	// MetricsBytes and DecisionsBytes are the sizes of the files at this point.
 	MetricsBytes   int64 `json:"metrics_bytes"`
 	DecisionsBytes int64 `json:"decisions_bytes"`
+	// Quarantined members; nil: none.
+	Quarantined []bool `json:"quarantined,omitempty"`
+	// Outcomes of exploits; nil in checkpoints of before there were any.
+	Outcomes *outcomes `json:"outcomes,omitempty"`
 }
 
 // saving is a checkpoint on its way to disk.
@@ -40,6 +45,9 @@ type saving struct {
 // save writes a checkpoint of the present update and then removes the oldest
 // beyond checkpoint.keep. The last good one stays until this one is complete.
 func (r *Run) save() error {
+	if r.opts.InMemory {
+		return nil
+	}
 	if r.saving == nil || r.saving.update != r.updates {
 		if err := r.beginSaving(); err != nil {
 			return err
@@ -52,6 +60,9 @@ func (r *Run) save() error {
 // give the members' states while it trains on, the rest is done beside training;
 // else the checkpoint is complete when it returns.
 func (r *Run) beginSaving() error {
+	if r.opts.InMemory {
+		return nil
+	}
 	if x := r.saving; x != nil {
 		r.warnOfSave(x.update, r.finishSaving())
 	}
@@ -108,7 +119,8 @@ func (r *Run) warnOfSave(update int64, err error) {
 // prepareSaving is all of a checkpoint but the members' states.
 func (r *Run) prepareSaving() (*saving, error) {
 	x := &saving{update: r.updates, set: &ckpt.Set{Update: r.updates}, done: make(chan error, 1)}
-	state := runState{Scheduler: r.schedule.State(), MetricsBytes: r.metrics.end(), DecisionsBytes: r.decisions.end()}
+	state := runState{Scheduler: r.schedule.State(), MetricsBytes: r.metrics.end(), DecisionsBytes: r.decisions.end(),
+		Quarantined: r.quarantined, Outcomes: &r.outcomes}
 	for m := range r.scores {
 		x.metas = append(x.metas, r.meta(r.performance(m)))
 		state.Scores = append(state.Scores, floatOrNil(r.scores[m]))
@@ -254,11 +266,9 @@ func (r *Run) restore(set *ckpt.Set, old Config) error {
 		if err := r.engine.Restore(m, member); err != nil {
 			return fmt.Errorf("member %d: %w", m, err)
 		}
-		for h := range kernels.NumHyperparameters {
-			r.hyper[m][h] = member.Float32(kernels.SectionHyperparameters, h.String())[0]
-		}
+		r.hyper[m] = host.NewState(member).Hyperparameters()
 		for _, h := range changed {
-			r.hyper[m][h] = r.cfg.PPO.Hyperparameters()[h]
+			r.hyper[m][h] = r.engine.Config().Hyperparameters[h]
 		}
 		if len(changed) > 0 {
 			if err := r.engine.SetHyperparameters(m, r.hyper[m]); err != nil {
@@ -269,6 +279,12 @@ func (r *Run) restore(set *ckpt.Set, old Config) error {
 		if state.Scores[m] != nil {
 			r.scores[m] = *state.Scores[m]
 		}
+	}
+	if state.Outcomes != nil {
+		r.outcomes = *state.Outcomes
+	}
+	if len(state.Quarantined) == len(r.quarantined) {
+		r.quarantined = state.Quarantined
 	}
 	r.updates, r.saved, r.exploits = set.Update, set.Update, set.Run.Exploits
 	r.trained = time.Duration(set.Run.Seconds * float64(time.Second))

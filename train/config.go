@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"brood/env"
 	"brood/kernels"
 	"brood/pbt"
 	"brood/ppo"
@@ -59,6 +60,22 @@ type RunConfig struct {
 	// plays at the end to choose the best. Default 100; 0 chooses by the last
 	// score of the run.
 	SelectionEpisodes int `yaml:"selection_episodes"`
+	// Schedule changes hyperparameters of all members during the run, in the order
+	// of updates. Default none.
+	Schedule []ScheduledValue `yaml:"schedule,omitempty"`
+}
+
+// ScheduledValue is a value that a hyperparameter of all members has from an
+// update on, until a later one of the schedule or the end.
+type ScheduledValue struct {
+	// Update is the number of updates done before the value is taken; 0: the start.
+	// One past the end of the run never comes.
+	Update int64 `yaml:"update"`
+	// Name of the hyperparameter, the algorithm's or the environment's; none that
+	// pbt.hyperparameters evolves.
+	Name string `yaml:"name"`
+	// Value in the hyperparameter's own range.
+	Value float64 `yaml:"value"`
 }
 
 // DefaultConfig returns the defaults of every section; it is valid.
@@ -112,8 +129,8 @@ func (c Config) TotalUpdates() int64 {
 	return (c.Run.TotalSteps-1)/per + 1
 }
 
-// engineConfig validates the sections the engine sees.
-func (c Config) engineConfig() (*kernels.Config, error) {
+// EngineConfig validates the sections the engine sees.
+func (c Config) EngineConfig() (*kernels.Config, error) {
 	engine, err := ppo.EngineConfig(c.Env, c.Policy, c.Critic, c.PPO, c.PBT.PopulationSize, c.Run.Seed, c.Run.Threads, c.TotalUpdates())
 	if engine != nil {
 		engine.Precision = c.Run.Precision
@@ -125,10 +142,12 @@ func (c Config) engineConfig() (*kernels.Config, error) {
 // section, each with the place where it was set.
 func (c Config) Validate() error {
 	v := &validation{places: c.places, seen: map[string]bool{}}
-	_, err := c.engineConfig()
+	_, err := c.EngineConfig()
 	v.add(err)
 	v.add(c.PBT.Validate())
-	c.validateEvolved(v)
+	names := c.hyperparameterNames()
+	c.validateEvolved(v, names)
+	c.validateSchedule(v, names)
 	if c.Checkpoint.Every < 0 {
 		v.field("checkpoint.every", c.Checkpoint.Every, "must be a number of updates, or 0 for the end alone")
 	}
@@ -162,31 +181,87 @@ const maxThreads = 4096
 // starting states are addressed by 32 bits, and their returns kept in memory.
 const MaxEpisodes = 1_000_000
 
+// hyperparameters says which hyperparameters a member of the run has.
+type hyperparameters struct {
+	spec env.Spec
+	// known is false where the environment is not: the names may be its own.
+	known bool
+}
+
+func (c Config) hyperparameterNames() hyperparameters {
+	vector, err := env.Make(c.Env.ID) // EngineConfig has reported the error
+	if err != nil {
+		return hyperparameters{}
+	}
+	return hyperparameters{spec: vector.Spec(), known: true}
+}
+
+// check reports at key.name a hyperparameter that there is not, or that has no
+// use in the run, and says whether there is one whose values can be checked.
+func (h hyperparameters) check(v *validation, c *Config, key, name string) bool {
+	if _, ok := kernels.HyperparameterOf(h.spec, name); !ok {
+		if h.known {
+			v.problem(key+".name", fmt.Sprintf("%q is not a hyperparameter; %s", name, suggestion(name, ppo.HyperparameterNames(h.spec))))
+		}
+		return false
+	}
+	if err := ppo.ValidateEvolvable(h.spec, name, c.Critic, c.PPO); err != nil {
+		v.problem(key+".name", problemOf(err))
+	}
+	return true
+}
+
+// value reports at key a value that the hyperparameter cannot have.
+func (h hyperparameters) value(v *validation, key, name string, value float64) {
+	if err := ppo.ValidateHyperparameter(h.spec, name, value); err != nil {
+		v.problem(key, problemOf(err))
+	}
+}
+
 // validateEvolved checks that what is to be evolved exists, has a use, and
 // stays valid over its whole range.
-func (c Config) validateEvolved(v *validation) {
+func (c Config) validateEvolved(v *validation, names hyperparameters) {
 	for i, h := range c.PBT.Hyperparameters {
 		key := fmt.Sprintf("pbt.hyperparameters.%d", i)
-		if _, ok := kernels.HyperparameterByName(h.Name); !ok {
-			v.problem(key+".name", fmt.Sprintf("%q is not a hyperparameter; %s", h.Name, suggestion(h.Name, ppo.HyperparameterNames())))
+		if !names.check(v, &c, key, h.Name) {
 			continue
 		}
-		if err := ppo.ValidateEvolvable(h.Name, c.Critic, c.PPO); err != nil {
-			v.problem(key+".name", problemOf(err))
-		}
-		check := func(field string, value float64) {
-			if err := ppo.ValidateHyperparameter(h.Name, value); err != nil {
-				v.problem(key+"."+field, problemOf(err))
-			}
-		}
 		if h.Min != nil {
-			check("min", *h.Min)
+			names.value(v, key+".min", h.Name, *h.Min)
 		}
 		if h.Max != nil {
-			check("max", *h.Max)
+			names.value(v, key+".max", h.Name, *h.Max)
 		}
 		for j, value := range h.Values {
-			check(fmt.Sprintf("values.%d", j), value)
+			names.value(v, fmt.Sprintf("%s.values.%d", key, j), h.Name, value)
+		}
+	}
+}
+
+// validateSchedule checks that what is scheduled exists, has a use, is no
+// business of PBT's, and comes in the order of updates.
+func (c Config) validateSchedule(v *validation, names hyperparameters) {
+	for i, s := range c.Run.Schedule {
+		key := fmt.Sprintf("run.schedule.%d", i)
+		if s.Update < 0 {
+			v.field(key+".update", s.Update, "must be a number of updates, 0 for the start")
+		}
+		if i > 0 && s.Update < c.Run.Schedule[i-1].Update {
+			v.field(key+".update", s.Update, fmt.Sprintf("must be at least %d, which the element before it has", c.Run.Schedule[i-1].Update))
+		}
+		same := func(before ScheduledValue) bool { return before.Update == s.Update && before.Name == s.Name }
+		if slices.ContainsFunc(c.Run.Schedule[:i], same) {
+			v.field(key+".name", s.Name, fmt.Sprintf("it is scheduled twice for update %d", s.Update))
+		}
+		if slices.ContainsFunc(c.PBT.Hyperparameters, func(h pbt.Hyperparameter) bool { return h.Name == s.Name }) {
+			v.field(key+".name", s.Name, "pbt.hyperparameters evolves it; it can be evolved or scheduled")
+		}
+		if names.check(v, &c, key, s.Name) {
+			if _, written := c.places[key]; written && c.places[key+".value"] == (place{}) {
+				v.problem(key+".value", "is not set: must be a value of "+s.Name)
+				continue
+			}
+			names.value(v, key+".value", s.Name, s.Value)
 		}
 	}
 }

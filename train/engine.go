@@ -52,9 +52,9 @@ func checkDevice(device string) error {
 	return err
 }
 
-// newEngine makes the engine of a device that checkDevice let pass. auto is the
+// NewEngine makes the engine of a device that checkDevice let pass. auto is the
 // first GPU where there is one that works, else the CPU.
-func newEngine(device string, c *kernels.Config) (kernels.Engine, error) {
+func NewEngine(device string, c *kernels.Config) (kernels.Engine, error) {
 	gpus, err := parseDevice(device)
 	if err != nil {
 		return nil, err
@@ -76,11 +76,11 @@ func GPUs() (list []string, err error) { return gpuNames() }
 func SelfTest(device string) (engine string, err error) {
 	cfg := DefaultConfig()
 	cfg.PBT.PopulationSize, cfg.Env.Count, cfg.PPO.Steps, cfg.PPO.Minibatches = 2, 8, 16, 2
-	c, err := cfg.engineConfig()
+	c, err := cfg.EngineConfig()
 	if err != nil {
 		return "none", err
 	}
-	e, err := newEngine(device, c)
+	e, err := NewEngine(device, c)
 	if err != nil {
 		return "none", err
 	}

@@ -20,19 +20,28 @@ type Played struct {
 
 // evaluate plays the same episodes with each of the members.
 func evaluate(engine kernels.Engine, members []int, episodes int, seed uint64, time uint32) ([]Played, error) {
-	returns, lengths := make([][]float64, len(members)), make([][]int, len(members))
-	for i := range members {
-		returns[i], lengths[i] = make([]float64, episodes), make([]int, episodes)
-	}
-	err := engine.Evaluate(kernels.Evaluation{Members: members, Episodes: episodes, Seed: seed, Time: time}, returns, lengths)
+	returns, lengths, err := play(engine, members, episodes, seed, time)
 	if err != nil {
-		return nil, fmt.Errorf("play %d episodes: %w", episodes, err)
+		return nil, err
 	}
 	played := make([]Played, len(members))
 	for i := range members {
 		played[i] = statistics(returns[i], lengths[i])
 	}
 	return played, nil
+}
+
+// play returns the true returns and the lengths, [members][episodes].
+func play(engine kernels.Engine, members []int, episodes int, seed uint64, time uint32) (returns [][]float64, lengths [][]int, err error) {
+	returns, lengths = make([][]float64, len(members)), make([][]int, len(members))
+	for i := range members {
+		returns[i], lengths[i] = make([]float64, episodes), make([]int, episodes)
+	}
+	err = engine.Evaluate(kernels.Evaluation{Members: members, Episodes: episodes, Seed: seed, Time: time}, returns, lengths)
+	if err != nil {
+		return nil, nil, fmt.Errorf("play %d episodes: %w", episodes, err)
+	}
+	return returns, lengths, nil
 }
 
 func statistics(returns []float64, lengths []int) Played {

@@ -22,6 +22,9 @@ func (r *Run) path(name string) string { return filepath.Join(r.opts.Dir, name) 
 
 // createFolder makes the folder of a new run, or takes one that is empty.
 func (r *Run) createFolder() error {
+	if r.opts.InMemory {
+		return r.openLogs(0, 0)
+	}
 	dir := r.opts.Dir
 	if dir == "" {
 		return fmt.Errorf("train: no run folder given")
@@ -57,6 +60,10 @@ func CheckNewFolder(dir string) error {
 // openLogs opens metrics.jsonl and decisions.jsonl at the sizes that a
 // checkpoint recorded.
 func (r *Run) openLogs(metrics, decisions int64) error {
+	if r.opts.InMemory {
+		r.metrics, r.decisions = &appendLog{}, &appendLog{}
+		return nil
+	}
 	for _, l := range []struct {
 		name string
 		size int64

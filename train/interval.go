@@ -1,9 +1,9 @@
 package train
 
 import (
-	"encoding/json"
 	"math"
 
+	"brood/internal/stats"
 	"brood/kernels"
 	"brood/pbt"
 )
@@ -11,7 +11,8 @@ import (
 // endInterval reports every member's score to the scheduler, carries out its
 // decisions and begins the next interval.
 func (r *Run) endInterval() error {
-	if err := r.measure(); err != nil {
+	returns, err := r.measure()
+	if err != nil {
 		return err
 	}
 	for m, score := range r.scores {
@@ -21,9 +22,12 @@ func (r *Run) endInterval() error {
 				continue
 			}
 		}
-		if err := r.schedule.UpdatePerformance(m, score, r.updates); err != nil {
+		if err := r.schedule.UpdatePerformance(m, score, r.updates, returns[m]...); err != nil {
 			return err
 		}
+	}
+	if err := r.quarantine(); err != nil {
+		return err
 	}
 	if r.schedule.Ready() {
 		decisions, err := r.schedule.ExploitAndExplore()
@@ -38,24 +42,43 @@ func (r *Run) endInterval() error {
 	return nil
 }
 
-// measure fills scores by the run's metric.
-func (r *Run) measure() error {
+// measure fills scores by the run's metric and returns the episodes behind them.
+func (r *Run) measure() (returns [][]float64, err error) {
 	if r.cfg.PBT.MetricName == pbt.EvalReturn {
 		// The seed of the run and the update address the starting states: the same
 		// for all members, others at every interval.
-		played, err := evaluate(r.engine, r.members(), r.cfg.PBT.EvalEpisodes, r.cfg.Run.Seed, uint32(r.updates))
-		if err != nil {
-			return err
+		returns, _, err = play(r.engine, r.members(), r.cfg.PBT.EvalEpisodes, r.cfg.Run.Seed, uint32(r.updates))
+		for m := range returns {
+			r.scores[m] = stats.Mean(returns[m])
 		}
-		for m := range played {
-			r.scores[m] = played[m].MeanReturn
-		}
-		return nil
+		return returns, err
 	}
+	returns = make([][]float64, len(r.scores))
 	for m := range r.scores {
 		r.scores[m], _ = r.engine.Score(m)
+		if r.cfg.PBT.ExploitMethod == pbt.TTest {
+			returns[m] = r.engine.Returns(m, nil)
+		}
 	}
-	return nil
+	return returns, nil
+}
+
+// reevaluateTime, or-ed with the update, addresses the starting states of fresh
+// scores: others than those the members were chosen by.
+const reevaluateTime = 1 << 31
+
+// reevaluate plays members that are about to copy or to be copied, for
+// pbt.exploit_reevaluate.
+func (r *Run) reevaluate(members []int) ([]float64, error) {
+	returns, _, err := play(r.engine, members, r.cfg.PBT.EvalEpisodes, r.cfg.Run.Seed, uint32(r.updates)|reevaluateTime)
+	if err != nil {
+		return nil, err
+	}
+	scores := make([]float64, len(members))
+	for i := range returns {
+		scores[i] = stats.Mean(returns[i])
+	}
+	return scores, nil
 }
 
 func (r *Run) members() []int {
@@ -75,19 +98,33 @@ func (r *Run) exploit(decisions []pbt.Decision) error {
 	for i, d := range decisions {
 		h := r.hyper[d.Source]
 		r.setEvolved(&h, d.After)
-		exploits[i] = kernels.Exploit{Member: d.Member, Source: d.Source, Strategy: kernels.Strategy(d.Strategy), Hyperparameters: h}
+		exploits[i] = kernels.Exploit{Member: d.Member, Source: d.Source, Strategy: kernels.Strategy(d.Strategy),
+			ScaleMomentum: d.ScaleMomentum, Hyperparameters: h}
+	}
+	if r.opts.BeforeExploit != nil {
+		if err := r.opts.BeforeExploit(&Moment{Update: r.updates, Decisions: decisions, Exploits: exploits, run: r}); err != nil {
+			return err
+		}
+	}
+	sources, err := r.sourceReturns(decisions)
+	if err != nil {
+		return err
 	}
 	if err := r.engine.Exploit(exploits); err != nil {
 		return err
 	}
+	r.settleMembers(exploits)
 	for i, d := range decisions {
 		r.hyper[d.Member] = exploits[i].Hyperparameters
 		r.scores[d.Member] = math.NaN()
-		line, err := json.Marshal(r.decisionLine(d))
-		if err != nil {
+		if r.quarantined[d.Member] {
+			if err := r.release(d.Member); err != nil {
+				return err
+			}
+		}
+		if err := r.follow(r.decisionLine(d), sources[d.Source]); err != nil {
 			return err
 		}
-		r.decisions.buf = append(append(r.decisions.buf, line...), '\n')
 	}
 	r.exploits += int64(len(decisions))
 	return nil
@@ -96,41 +133,8 @@ func (r *Run) exploit(decisions []pbt.Decision) error {
 // setEvolved writes the values by name into h.
 func (r *Run) setEvolved(h *kernels.Hyperparameters, values map[string]float64) {
 	for name, value := range values {
-		if index, ok := kernels.HyperparameterByName(name); ok {
+		if index, ok := kernels.HyperparameterOf(r.engine.Config().Env.Spec(), name); ok {
 			h[index] = float32(value)
 		}
 	}
-}
-
-// decisionLine is a line of decisions.jsonl.
-type decisionLine struct {
-	Update      int64    `json:"update"`
-	EnvSteps    int64    `json:"env_steps"`
-	Interval    int      `json:"interval"`
-	Member      int      `json:"member"`
-	Source      int      `json:"source"`
-	MemberScore *float64 `json:"member_score"`
-	SourceScore *float64 `json:"source_score"`
-	// OptimizerStrategy is what was done to the member's optimizer state.
-	OptimizerStrategy pbt.Strategy              `json:"optimizer_strategy"`
-	Hyperparameters   map[string]hyperparameter `json:"hyperparameters"`
-}
-
-// hyperparameter is what became of one: the member's before, the source's, and
-// what the operation made of it for the member.
-type hyperparameter struct {
-	Before    float64 `json:"before"`
-	Source    float64 `json:"source"`
-	Operation string  `json:"operation"`
-	After     float64 `json:"after"`
-}
-
-func (r *Run) decisionLine(d pbt.Decision) decisionLine {
-	line := decisionLine{Update: r.updates, EnvSteps: r.envSteps(), Interval: d.Interval, Member: d.Member, Source: d.Source,
-		MemberScore: floatOrNil(d.MemberScore), SourceScore: floatOrNil(d.SourceScore), OptimizerStrategy: d.Strategy,
-		Hyperparameters: make(map[string]hyperparameter, len(d.After))}
-	for name, after := range d.After {
-		line.Hyperparameters[name] = hyperparameter{d.Before[name], d.SourceValues[name], d.Operations[name], after}
-	}
-	return line
 }

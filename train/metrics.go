@@ -49,7 +49,7 @@ func applied(s *kernels.Stats, x float32) float64 {
 // hand into memory that is reused: at small rollouts an encoder would cost more
 // than a percent of the training.
 func appendMetrics(b []byte, update, envSteps int64, member int, s *kernels.Stats,
-	evolved []kernels.Hyperparameter, h *kernels.Hyperparameters) []byte {
+	evolved []evolved, h *kernels.Hyperparameters) []byte {
 	b = append(b, `{"update":`...)
 	b = strconv.AppendInt(b, update, 10)
 	b = append(b, `,"env_steps":`...)
@@ -62,8 +62,8 @@ func appendMetrics(b []byte, update, envSteps int64, member int, s *kernels.Stat
 		b = appendNumber(b, m.name, m.value(s), m.bits)
 	}
 	for _, e := range evolved {
-		if e != kernels.LearningRate { // which is there, after the schedule
-			b = appendNumber(b, e.String(), float64(h[e]), 32)
+		if e.Hyperparameter != kernels.LearningRate { // which is there, after the schedule
+			b = appendNumber(b, e.name, float64(h[e.Hyperparameter]), 32)
 		}
 	}
 	return append(b, '}', '\n')

@@ -38,7 +38,7 @@ func ParseSettings(args []string) ([]Setting, error) {
 // apply writes the setting into dst, a pointer to a struct.
 func (s Setting) apply(dst any, places map[string]place) []error {
 	origin, path, text := s.Origin, s.Key, s.Value
-	target, err := lookup(reflect.ValueOf(dst).Elem(), path)
+	target, store, err := lookup(reflect.ValueOf(dst).Elem(), path)
 	if err != nil {
 		err.Place = origin
 		return []error{err}
@@ -56,13 +56,17 @@ func (s Setting) apply(dst any, places map[string]place) []error {
 	}
 	d := &decoder{origin: origin, places: places}
 	d.decode(path, file.Docs[0].Body, target)
+	if len(d.errs) == 0 {
+		store()
+	}
 	return d.errs
 }
 
 // lookup walks a dotted path to the value it names. A nil pointer on the way is
-// filled with a new value.
-func lookup(v reflect.Value, path string) (reflect.Value, *FieldError) {
-	walked := ""
+// filled with a new value. A map's value cannot be set in place: store puts what
+// was set into the map, and does nothing elsewhere.
+func lookup(v reflect.Value, path string) (target reflect.Value, store func(), _ *FieldError) {
+	walked, store := "", func() {}
 	for _, name := range strings.Split(path, ".") {
 		if v.Kind() == reflect.Pointer {
 			if v.IsNil() {
@@ -74,20 +78,35 @@ func lookup(v reflect.Value, path string) (reflect.Value, *FieldError) {
 		case reflect.Struct:
 			field, ok := fieldByName(v, name)
 			if !ok {
-				return v, &FieldError{Key: join(walked, name), Problem: "unknown key; " + suggestion(name, fieldNames(v.Type()))}
+				return v, nil, &FieldError{Key: join(walked, name), Problem: "unknown key; " + suggestion(name, fieldNames(v.Type()))}
 			}
 			v = field
 		case reflect.Slice:
 			i, err := strconv.Atoi(name)
 			if err != nil || i < 0 || i >= v.Len() {
-				return v, &FieldError{Key: join(walked, name), Problem: fmt.Sprintf(
+				return v, nil, &FieldError{Key: join(walked, name), Problem: fmt.Sprintf(
 					"no such element; %s is a list of %d, counted from 0", walked, v.Len())}
 			}
 			v = v.Index(i)
+		case reflect.Map:
+			m, value := v, reflect.New(v.Type().Elem()).Elem()
+			store = func() { storeInMap(m, name, value) }
+			v = value
 		default:
-			return v, &FieldError{Key: join(walked, name), Problem: fmt.Sprintf("unknown key; %s is a single value", walked)}
+			return v, nil, &FieldError{Key: join(walked, name), Problem: fmt.Sprintf("unknown key; %s is a single value", walked)}
 		}
 		walked = join(walked, name)
 	}
-	return v, nil
+	return v, store, nil
+}
+
+// storeInMap replaces the map by one that has the value, too: another
+// configuration may share the old one.
+func storeInMap(m reflect.Value, name string, value reflect.Value) {
+	changed := reflect.MakeMapWithSize(m.Type(), m.Len()+1)
+	for at := m.MapRange(); at.Next(); {
+		changed.SetMapIndex(at.Key(), at.Value())
+	}
+	changed.SetMapIndex(reflect.ValueOf(name), value)
+	m.Set(changed)
 }

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"brood/ckpt"
@@ -28,6 +29,18 @@ type Options struct {
 	// Progress is called after every update, from the training goroutine; it
 	// must be quick. nil means no progress.
 	Progress func(*Progress)
+	// InMemory runs without a folder: nothing is written, Dir is not used.
+	InMemory bool
+	// Settings change the configuration of [Rewind].
+	Settings []Setting
+	// Explore, where not nil, has the last word on what a member explores: it gets a
+	// decision and returns the hyperparameters to use instead of After. For
+	// constraints between them. It must depend on its argument alone, and a resumed
+	// run needs the same one.
+	Explore func(pbt.Decision) (map[string]float64, error)
+	// BeforeExploit is called with the decisions of an interval that has any, before
+	// they are carried out. An error ends the run; see [ErrStop].
+	BeforeExploit func(*Moment) error
 }
 
 // Progress is how far a run has come. It is valid during the call it is passed to.
@@ -67,7 +80,10 @@ type Run struct {
 	stats   []kernels.Stats           // [P], of the last update
 	hyper   []kernels.Hyperparameters // [P], what each member has now
 	scores  []float64                 // [P], the last score by the run's metric; NaN: none
-	evolved []kernels.Hyperparameter  // what pbt changes
+	evolved []evolved                 // what pbt changes
+	// quarantined members have weights that are not finite.
+	quarantined []bool
+	outcomes    outcomes
 
 	updates, total int64
 	exploits       int64
@@ -99,10 +115,19 @@ func New(cfg Config, opts Options) (*Run, error) {
 			return nil, errors.Join(fmt.Errorf("train: member %d: %w", m.ID, err), r.Close())
 		}
 	}
+	if err := r.applySchedule(); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
 	if err := r.createFolder(); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
+}
+
+// evolved is a hyperparameter and its name.
+type evolved struct {
+	kernels.Hyperparameter
+	name string
 }
 
 // prepare makes a run without touching the disk.
@@ -111,7 +136,7 @@ func prepare(cfg Config, opts Options) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	engineConfig, err := cfg.engineConfig()
+	engineConfig, err := cfg.EngineConfig()
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +144,7 @@ func prepare(cfg Config, opts Options) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	engine, err := newEngine(cfg.Run.Device, engineConfig)
+	engine, err := NewEngine(cfg.Run.Device, engineConfig)
 	if err != nil {
 		return nil, err
 	}
@@ -131,14 +156,19 @@ func prepare(cfg Config, opts Options) (*Run, error) {
 	}
 	p := cfg.PBT.PopulationSize
 	r := &Run{cfg: cfg, yaml: text, opts: opts, engine: engine, schedule: schedule, total: cfg.TotalUpdates(), saved: -1,
-		stats: make([]kernels.Stats, p), hyper: make([]kernels.Hyperparameters, p), scores: make([]float64, p)}
+		stats: make([]kernels.Stats, p), hyper: make([]kernels.Hyperparameters, p), scores: make([]float64, p),
+		quarantined: make([]bool, p), outcomes: newOutcomes()}
+	if opts.Explore != nil {
+		schedule.SetExplore(opts.Explore)
+	}
+	schedule.SetReevaluate(r.reevaluate)
 	for m := range p {
 		r.hyper[m] = engineConfig.Hyperparameters
 		r.scores[m] = math.NaN()
 	}
 	for _, h := range cfg.PBT.Hyperparameters {
-		index, _ := kernels.HyperparameterByName(h.Name) // Validate has seen the name
-		r.evolved = append(r.evolved, index)
+		index, _ := kernels.HyperparameterOf(engineConfig.Env.Spec(), h.Name) // Validate has seen the name
+		r.evolved = append(r.evolved, evolved{index, h.Name})
 	}
 	return r, nil
 }
@@ -162,6 +192,9 @@ func (r *Run) Train(ctx context.Context) (*Summary, error) {
 	for r.updates < r.total && (ctx.Err() == nil || r.begun > r.updates) {
 		if err := r.update(ctx); err != nil {
 			unsaved := r.finishSaving() // one that was begun before may still become whole
+			if errors.Is(err, ErrStop) {
+				return nil, errors.Join(ErrStop, unsaved)
+			}
 			return nil, errors.Join(r.howToGoOn(err), unsaved)
 		}
 		if r.checkpointDue(r.updates) && r.updates < r.total {
@@ -189,11 +222,17 @@ func (r *Run) update(ctx context.Context) error {
 	for m := range r.stats {
 		r.metrics.buf = appendMetrics(r.metrics.buf, r.updates, r.envSteps(), m, &r.stats[m], r.evolved, &r.hyper[m])
 	}
+	if err := r.measureOutcomes(); err != nil {
+		return fmt.Errorf("train: update %d: %w", r.updates, err)
+	}
 	// What is copied at the very end would never be trained.
 	if r.cfg.PBT.Due(r.updates) && r.updates < r.total {
 		if err := r.endInterval(); err != nil {
 			return fmt.Errorf("train: update %d: %w", r.updates, err)
 		}
+	}
+	if err := r.applySchedule(); err != nil {
+		return err
 	}
 	if err := errors.Join(r.metrics.endUpdate(), r.decisions.endUpdate()); err != nil {
 		return fmt.Errorf("train: %w", err)
@@ -216,7 +255,7 @@ func (r *Run) iterate(ctx context.Context) error {
 		return r.engine.Iterate(r.stats)
 	}
 	next := r.updates + 1
-	ahead := next < r.total && !r.cfg.PBT.Due(next) && !r.checkpointDue(next) && ctx.Err() == nil
+	ahead := next < r.total && !r.cfg.PBT.Due(next) && !r.checkpointDue(next) && !r.outcomeDue(next) && !r.scheduled(next) && ctx.Err() == nil
 	for r.begun < next || ahead && r.begun == next {
 		if err := engine.Begin(); err != nil {
 			return err
@@ -234,7 +273,7 @@ func (r *Run) checkpointDue(update int64) bool {
 
 // howToGoOn adds to an error that ended the run what is left of it.
 func (r *Run) howToGoOn(err error) error {
-	if r.saved < 0 {
+	if r.saved < 0 || r.opts.InMemory {
 		return err
 	}
 	return fmt.Errorf("%w; the checkpoint of update %d is whole: `brood resume %s` goes on from there, on the processor with `--set run.device=cpu`",
@@ -264,4 +303,27 @@ func (r *Run) Close() error {
 		}
 	}
 	return err
+}
+
+// scheduled says whether run.schedule changes anything after an update.
+func (r *Run) scheduled(update int64) bool {
+	return slices.ContainsFunc(r.cfg.Run.Schedule, func(s ScheduledValue) bool { return s.Update == update })
+}
+
+// applySchedule sets what run.schedule says from the present update on.
+func (r *Run) applySchedule() error {
+	if !r.scheduled(r.updates) {
+		return nil
+	}
+	for m := range r.hyper {
+		for _, s := range r.cfg.Run.Schedule {
+			if s.Update == r.updates {
+				r.setEvolved(&r.hyper[m], map[string]float64{s.Name: s.Value})
+			}
+		}
+		if err := r.engine.SetHyperparameters(m, r.hyper[m]); err != nil {
+			return fmt.Errorf("train: run.schedule at update %d: member %d: %w", r.updates, m, err)
+		}
+	}
+	return nil
 }

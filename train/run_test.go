@@ -116,7 +116,7 @@ func TestRunFolder(t *testing.T) {
 	assert.EqualValues(t, len(decisions), s.Exploits)
 	assert.Positive(t, s.Exploits)
 	for _, line := range decisions {
-		var d decisionLine
+		var d DecisionLine
 		require.NoError(t, json.Unmarshal([]byte(line), &d))
 		assert.Contains(t, []int64{3, 6, 9}, d.Update)
 		assert.Equal(t, d.Update*256, d.EnvSteps)
@@ -149,7 +149,7 @@ func TestExploredValuesReachTheNextUpdate(t *testing.T) {
 	trainNew(t, smallConfig(t, "ppo.learning_rate_schedule=constant"), Options{Dir: dir})
 	metrics := strings.Split(read(t, dir, "metrics.jsonl"), "\n")
 	for _, line := range strings.Split(strings.TrimSpace(read(t, dir, "decisions.jsonl")), "\n") {
-		var d decisionLine
+		var d DecisionLine
 		require.NoError(t, json.Unmarshal([]byte(line), &d))
 		var next struct {
 			Update       int64

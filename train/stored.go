@@ -118,7 +118,7 @@ func (s *Stored) engineConfig() (*kernels.Config, error) {
 		return nil, fmt.Errorf("train: the configuration in %s: %w", s.Path, err)
 	}
 	cfg.PBT.PopulationSize, cfg.Run.Threads = 1, 0
-	c, err := cfg.engineConfig()
+	c, err := cfg.EngineConfig()
 	if err != nil {
 		return nil, err
 	}
@@ -139,7 +139,7 @@ func (s *Stored) Evaluate(device string, episodes int, seed uint64) (Played, []s
 	if err := checkDevice(device); err != nil {
 		return Played{}, nil, configError([]error{&FieldError{Key: "device", Problem: err.Error()}})
 	}
-	engine, err := newEngine(device, c)
+	engine, err := NewEngine(device, c)
 	if err != nil {
 		return Played{}, nil, err
 	}

@@ -35,6 +35,9 @@ type Summary struct {
 	Best *Best `json:"best"`
 	// Stopped is nil for a run that did all its updates, else why it stopped.
 	Stopped *string `json:"stopped"`
+	// Strategies and Changes count the outcomes of exploits; see Outcome.
+	Strategies []ExploitSummary `json:"strategies"`
+	Changes    []ExploitSummary `json:"changes"`
 	// Members by index.
 	Members []MemberSummary `json:"members"`
 
@@ -81,18 +84,19 @@ const selectionTime = math.MaxUint32
 // choose the best: the last score of training is of few episodes, and of a
 // policy that still explores.
 func (r *Run) summarise(stopped bool) (*Summary, error) {
-	if err := r.measure(); err != nil {
+	if _, err := r.measure(); err != nil {
 		return nil, fmt.Errorf("train: the last score: %w", err)
 	}
 	s := &Summary{Run: r.opts.Dir, Env: r.cfg.Env.ID, Device: r.engine.Name(), Population: len(r.scores),
 		EnvSteps: r.envSteps(), Updates: r.updates, Seconds: r.secondsSoFar(), Exploits: r.exploits, mode: r.cfg.PBT.MetricMode}
+	s.Strategies, s.Changes = r.outcomes.summaries()
 	if s.Seconds > 0 {
 		s.EnvStepsPerSecond = float64(s.EnvSteps) / s.Seconds
 	}
 	for m, score := range r.scores {
 		evolved := map[string]float64{}
 		for _, e := range r.evolved {
-			evolved[e.String()] = float64(r.hyper[m][e])
+			evolved[e.name] = float64(r.hyper[m][e.Hyperparameter])
 		}
 		s.Members = append(s.Members, MemberSummary{Member: m, Score: floatOrNil(score), Hyperparameters: evolved})
 	}
@@ -119,7 +123,7 @@ func (r *Run) chooseBest(s *Summary) error {
 		return nil
 	}
 	s.Best = &Best{Member: m, MeanReturn: s.Members[m].judged(), Checkpoint: r.memberCheckpoint(m)}
-	if s.Stopped != nil {
+	if s.Stopped != nil || r.opts.InMemory {
 		return nil
 	}
 	state := tensor.NewMember(r.engine.Layout())
@@ -167,6 +171,9 @@ func (s *Summary) Ranking() []int {
 }
 
 func (r *Run) writeSummary(s *Summary) error {
+	if r.opts.InMemory {
+		return nil
+	}
 	data, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
 		return fmt.Errorf("train: write the summary: %w", err)

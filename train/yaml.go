@@ -91,6 +91,8 @@ func (d *decoder) decode(key string, n ast.Node, v reflect.Value) {
 		d.decodeStruct(key, n, v)
 	case reflect.Slice:
 		d.decodeSlice(key, n, v)
+	case reflect.Map:
+		d.decodeMap(key, n, v)
 	case reflect.Pointer:
 		if n.Type() == ast.NullType {
 			v.SetZero()
@@ -104,16 +106,22 @@ func (d *decoder) decode(key string, n ast.Node, v reflect.Value) {
 	}
 }
 
-func (d *decoder) decodeStruct(key string, n ast.Node, v reflect.Value) {
-	var pairs []*ast.MappingValueNode
+// pairsOf returns the keys and values of a mapping; false for anything else.
+func pairsOf(n ast.Node) ([]*ast.MappingValueNode, bool) {
 	switch n := n.(type) {
 	case *ast.MappingNode:
-		pairs = n.Values
+		return n.Values, true
 	case *ast.MappingValueNode:
-		pairs = []*ast.MappingValueNode{n}
+		return []*ast.MappingValueNode{n}, true
 	case *ast.NullNode: // "ppo:" with nothing under it: the defaults
-		return
-	default:
+		return nil, true
+	}
+	return nil, false
+}
+
+func (d *decoder) decodeStruct(key string, n ast.Node, v reflect.Value) {
+	pairs, ok := pairsOf(n)
+	if !ok {
 		d.fail(n, key, "%s, but keys are expected here: %s", describe(n), strings.Join(fieldNames(v.Type()), ", "))
 		return
 	}
@@ -126,6 +134,32 @@ func (d *decoder) decodeStruct(key string, n ast.Node, v reflect.Value) {
 		}
 		d.decode(join(key, name), pair.Value, field)
 	}
+}
+
+// decodeMap replaces the whole map of names to values, as decodeSlice does a list.
+// Which names there may be is for Validate to say.
+func (d *decoder) decodeMap(key string, n ast.Node, v reflect.Value) {
+	pairs, ok := pairsOf(n)
+	if !ok {
+		d.fail(n, key, "%s, but names with their values are expected, such as {name: 1}", describe(n))
+		return
+	}
+	if len(pairs) == 0 {
+		v.SetZero()
+		return
+	}
+	m := reflect.MakeMapWithSize(v.Type(), len(pairs))
+	for _, pair := range pairs {
+		name, isText := pair.Key.(*ast.StringNode)
+		if !isText {
+			d.fail(pair.Key, key, "%s, but a name is expected", describe(pair.Key))
+			continue
+		}
+		value := reflect.New(v.Type().Elem()).Elem()
+		d.decode(join(key, name.Value), pair.Value, value)
+		m.SetMapIndex(reflect.ValueOf(name.Value), value)
+	}
+	v.Set(m)
 }
 
 // decodeSlice replaces the whole list: a configuration's list is never merged

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"brood/kernels"
 	"brood/presets"
 
 	"github.com/stretchr/testify/assert"
@@ -29,13 +30,13 @@ func TestBadConfigurations(t *testing.T) {
 			[]string{"run.yaml:2:3: ppo.learning_rat: unknown key; did you mean learning_rate?"}},
 		{"unknown section", "popo: {}\n", nil, []string{"run.yaml:1:1: popo: unknown key; did you mean ppo?"}},
 		{"key far from any", "run: {zzzzzzzzzz: 1}\n", nil,
-			[]string{"run.yaml:1:7: run.zzzzzzzzzz: unknown key; valid here: device, precision, seed, selection_episodes, threads, total_steps"}},
+			[]string{"run.yaml:1:7: run.zzzzzzzzzz: unknown key; valid here: device, precision, schedule, seed, selection_episodes, threads, total_steps"}},
 		{"text for a number", "ppo: {gamma: high}\n", nil, []string{`run.yaml:1:14: ppo.gamma: is the text "high", but a number is expected`}},
 		{"quoted number", "ppo: {gamma: \"1e-1\"}\n", nil, []string{`run.yaml:1:14: ppo.gamma: is the text "1e-1", but a number is expected`}},
 		{"fraction for a count", "ppo: {steps: 1.5}\n", nil, []string{"run.yaml:1:14: ppo.steps: is 1.5, but a whole number is expected"}},
 		{"list for a number", "ppo: {steps: [1]}\n", nil, []string{"run.yaml:1:14: ppo.steps: is a list, but a whole number is expected"}},
 		{"number for a list", "policy: {hidden: 64}\n", nil, []string{"run.yaml:1:18: policy.hidden: is 64, but a list is expected, such as [...]"}},
-		{"number for a section", "env: 3\n", nil, []string{"run.yaml:1:6: env: is 3, but keys are expected here: id, count"}},
+		{"number for a section", "env: 3\n", nil, []string{"run.yaml:1:6: env: is 3, but keys are expected here: id, count, hyperparameters"}},
 		{"text for a switch", "ppo: {vgs: {enabled: maybe}}\n", nil, []string{`run.yaml:1:22: ppo.vgs.enabled: is the text "maybe", but true or false is expected`}},
 		{"number for a name", "env: {id: 7}\n", nil, []string{"run.yaml:1:11: env.id: is 7, but text is expected"}},
 		{"negative seed", "run: {seed: -1}\n", nil, []string{"run.yaml:1:13: run.seed: is -1, but a whole number, 0 or above is expected"}},
@@ -64,6 +65,50 @@ func TestBadConfigurations(t *testing.T) {
 		{"no such device", "run: {device: tpu}\n", nil, []string{`run.yaml:1:15: run.device: "tpu" is not valid: must be auto, cpu, cuda or cuda:N`}},
 		{"a device this build has not", "run: {device: cuda:1}\n", nil, []string{`run.yaml:1:15: run.device: "cuda:1" is not available: this build has no CUDA engine`}},
 
+		{"number for a map", "env: {hyperparameters: 3}\n", nil,
+			[]string{"run.yaml:1:24: env.hyperparameters: is 3, but names with their values are expected, such as {name: 1}"}},
+		{"text in a map", "env: {id: MountainCar-v0, hyperparameters: {energy_weight: much}}\n", nil,
+			[]string{`run.yaml:1:60: env.hyperparameters.energy_weight: is the text "much", but a number is expected`}},
+		{"no value in a map", "env:\n  id: MountainCar-v0\n  hyperparameters:\n    energy_weight:\n", nil,
+			[]string{"run.yaml:4:20: env.hyperparameters.energy_weight: has no value, but a number is expected"}},
+		{"number for a name in a map", "env: {id: MountainCar-v0, hyperparameters: {7: 1}}\n", nil,
+			[]string{"run.yaml:1:45: env.hyperparameters: is 7, but a name is expected"}},
+		{"misspelt in a map", "env:\n  id: MountainCar-v0\n  hyperparameters:\n    energy_wait: 1\n", nil,
+			[]string{"run.yaml:4:18: env.hyperparameters.energy_wait: 1 is not valid: MountainCar-v0 has no hyperparameter of its own with that name; did you mean energy_weight?"}},
+		{"of no environment", "env: {hyperparameters: {energy_weight: 1}}\n", nil,
+			[]string{"run.yaml:1:40: env.hyperparameters.energy_weight: 1 is not valid: CartPole-v1 has no hyperparameters of its own"}},
+		{"too much of it", "env: {id: MountainCar-v0, hyperparameters: {energy_weight: 11}}\n", nil,
+			[]string{"run.yaml:1:60: env.hyperparameters.energy_weight: 11 is not valid: must be in [0, 10]"}},
+		{"NaN in a map", "env: {id: MountainCar-v0, hyperparameters: {energy_weight: .nan}}\n", nil,
+			[]string{"run.yaml:1:60: env.hyperparameters.energy_weight: NaN is not valid: must be in [0, 10]"}},
+		{"evolving too much of it", "env: {id: MountainCar-v0}\npbt: {hyperparameters: [{name: energy_weight, min: 0, max: 20}]}\n", nil,
+			[]string{"run.yaml:2:60: pbt.hyperparameters.0.max: 20 is not valid: must be in [0, 10]"}},
+		{"evolving another environment's", "pbt: {hyperparameters: [{name: energy_weight, min: 0, max: 1}]}\n", nil,
+			[]string{`run.yaml:1:32: pbt.hyperparameters.0.name: "energy_weight" is not a hyperparameter; valid here: adam_beta1, `}},
+		{"evolving a name of an unknown environment", "env: {id: MountainCar-v9}\npbt: {hyperparameters: [{name: energy_weight, min: 0, max: 1}]}\n", nil,
+			[]string{`run.yaml:1:11: env.id: unknown environment "MountainCar-v9"`}},
+		{"scheduling nothing", "run: {schedule: [{update: 3, name: gama, value: 0.9}]}\n", nil,
+			[]string{`run.yaml:1:36: run.schedule.0.name: "gama" is not a hyperparameter; did you mean gamma?`}},
+		{"scheduling no value", "run: {schedule: [{update: 3, name: entropy_coef}]}\n", nil,
+			[]string{"run.yaml:1:19: run.schedule.0.value: is not set: must be a value of entropy_coef"}},
+		{"scheduling what is not valid", "run: {schedule: [{update: -1, name: gamma, value: 1.5}]}\n", nil,
+			[]string{"run.yaml:1:27: run.schedule.0.update: -1 is not valid: must be a number of updates, 0 for the start",
+				"run.yaml:1:51: run.schedule.0.value: 1.5 is not valid: must be in [0, 1]"}},
+		{"schedule out of order", "run: {schedule: [{update: 3, name: gamma, value: 0.9}, {update: 2, name: gamma, value: 0.8}]}\n", nil,
+			[]string{"run.yaml:1:65: run.schedule.1.update: 2 is not valid: must be at least 3, which the element before it has"}},
+		{"scheduled twice", "run: {schedule: [{update: 3, name: gamma, value: 0.9}, {update: 3, name: gamma, value: 0.8}]}\n", nil,
+			[]string{`run.yaml:1:74: run.schedule.1.name: "gamma" is not valid: it is scheduled twice for update 3`}},
+		{"scheduled and evolved", "run: {schedule: [{update: 3, name: learning_rate, value: 0.9}]}\n", nil,
+			[]string{`run.yaml:1:36: run.schedule.0.name: "learning_rate" is not valid: pbt.hyperparameters evolves it; it can be evolved or scheduled`}},
+		{"scheduling what is off", "run: {schedule: [{update: 3, name: kl_target, value: 0.9}]}\n", nil, []string{"run.yaml:1:36: run.schedule.0.name: "}},
+		{"unknown key of the schedule", "run: {schedule: [{when: 3}]}\n", nil, []string{"run.yaml:1:19: run.schedule.0.when: unknown key; valid here: name, update, value"}},
+
+		{"set: misspelt in a map", "env: {id: MountainCar-v0}\n", []string{"env.hyperparameters.energy=1"},
+			[]string{"--set env.hyperparameters.energy=1: env.hyperparameters.energy: 1 is not valid: MountainCar-v0 has no hyperparameter"}},
+		{"set: text in a map", "env: {id: MountainCar-v0}\n", []string{"env.hyperparameters.energy_weight=much"},
+			[]string{`--set env.hyperparameters.energy_weight=much: env.hyperparameters.energy_weight: is the text "much", but a number is expected`}},
+		{"set: below a map's value", "env: {id: MountainCar-v0}\n", []string{"env.hyperparameters.energy_weight.x=1"},
+			[]string{"--set env.hyperparameters.energy_weight.x=1: env.hyperparameters.energy_weight.x: unknown key; env.hyperparameters.energy_weight is a single value"}},
 		{"set: unknown key", "", []string{"ppo.gama=1"}, []string{"--set ppo.gama=1: ppo.gama: unknown key; did you mean gamma?"}},
 		{"set: below a value", "", []string{"ppo.gamma.x=1"}, []string{"--set ppo.gamma.x=1: ppo.gamma.x: unknown key; ppo.gamma is a single value"}},
 		{"set: past the list", "", []string{"pbt.hyperparameters.4.min=1"},
@@ -112,10 +157,42 @@ func TestLoadLayersDefaultsFileAndSettings(t *testing.T) {
 	assert.Equal(t, 1e-5, *DefaultConfig().PBT.Hyperparameters[0].Min, "a setting must not write the defaults")
 }
 
+func TestLoadMapsAndSchedule(t *testing.T) {
+	text := "env: {id: MountainCar-v0, hyperparameters: {energy_weight: 0.5}}\n"
+	cfg, err := load(t, text)
+	require.NoError(t, err)
+	assert.Equal(t, map[string]float64{"energy_weight": 0.5}, cfg.Env.Hyperparameters)
+	engine, err := cfg.EngineConfig()
+	require.NoError(t, err)
+	assert.Equal(t, float32(0.5), engine.Hyperparameters[kernels.NumHyperparameters])
+
+	shared := cfg.Env.Hyperparameters
+	for _, s := range []string{"env.hyperparameters.energy_weight=1e0", "env.hyperparameters={energy_weight: 1}"} {
+		settings, err := ParseSettings([]string{s})
+		require.NoError(t, err)
+		changed := cfg
+		require.Empty(t, settings[0].apply(&changed, map[string]place{}))
+		assert.Equal(t, map[string]float64{"energy_weight": 1}, changed.Env.Hyperparameters, s)
+	}
+	assert.Equal(t, map[string]float64{"energy_weight": 0.5}, shared, "a setting wrote into another configuration's map")
+	for _, nothing := range []string{"env: {id: MountainCar-v0, hyperparameters: {}}\n", "env: {id: MountainCar-v0, hyperparameters:}\n"} {
+		cfg, err = load(t, nothing)
+		require.NoError(t, err)
+		assert.Nil(t, cfg.Env.Hyperparameters)
+	}
+
+	cfg, err = load(t, text+"run: {schedule: [{name: gamma, value: 0.9}, {update: 5, name: energy_weight, value: 0}, {update: 5, name: gamma, value: 1}]}\n",
+		"run.schedule.1.value=2")
+	require.NoError(t, err)
+	assert.Equal(t, []ScheduledValue{{0, "gamma", 0.9}, {5, "energy_weight", 2}, {5, "gamma", 1}}, cfg.Run.Schedule)
+}
+
 // The configuration a run writes is complete and gives the same run again.
 func TestConfigurationRoundTrip(t *testing.T) {
 	configs := map[string]string{"defaults": "", "choices": "pbt: {hyperparameters: [{name: gamma, values: [0.9, 0.99], resample_probability: 0}]}\n",
-		"no hidden layers": "policy: {hidden: []}\npbt: {hyperparameters: []}\nppo: {learning_rate: 1.2345678901234567e-7}\nrun: {seed: 18446744073709551615}\n"}
+		"shaped and scheduled": "env: {id: MountainCar-v0, hyperparameters: {energy_weight: 0.1}}\nrun: {schedule: [{update: 2, name: gamma, value: 0.5}, {update: 7, name: energy_weight, value: 1e-3}]}\n",
+		"evolved shaping":      "env: {id: MountainCar-v0}\npbt: {hyperparameters: [{name: energy_weight, min: 0, max: 10}]}\n",
+		"no hidden layers":     "policy: {hidden: []}\npbt: {hyperparameters: []}\nppo: {learning_rate: 1.2345678901234567e-7}\nrun: {seed: 18446744073709551615}\n"}
 	for _, p := range presets.All() {
 		text, err := p.YAML()
 		require.NoError(t, err)
@@ -168,7 +245,7 @@ func FuzzLoad(f *testing.F) {
 		f.Add(text)
 	}
 	for _, text := range []string{"# nothing\n", "%YAML 1.2\n---\nrun: {seed: 1}\n", "ppo: !!map {gamma: !!float 1}\n", "ppo: {<<: {gamma: 1}}\n",
-		"? ppo\n: {gamma: 1}\n", "ppo: |\n  text\n", "- 1\n", "{", "pbt: {hyperparameters: [[1], 2, {}, null]}\n", "pbt: {hyperparameters: }\n", "*a", "\xff"} {
+		"? ppo\n: {gamma: 1}\n", "ppo: |\n  text\n", "- 1\n", "{", "pbt: {hyperparameters: [[1], 2, {}, null]}\n", "pbt: {hyperparameters: }\n", "env: {hyperparameters: {? [1] : 2, <<: 3, \"\": 4}}\n", "run: {schedule: [{}, 1, null]}\n", "*a", "\xff"} {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {

@@ -94,7 +94,8 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage("%v; see `%s --help`", err, cmd.CommandPath())
 	})
-	root.AddCommand(newTrain(), newResume(), newEval(), newInspect(), newDoctor(), newPresets())
+	root.AddCommand(newTrain(), newResume(), newEval(), newInspect(), newLineage(), newReplay(), newDoctor(), newPresets())
+	root.AddCommand(newCounterfactual(), newExperiment())
 	return root
 }
 

@@ -1,6 +1,8 @@
 package conformance
 
 import (
+	"fmt"
+
 	"brood/env"
 	"brood/rng"
 )
@@ -17,6 +19,28 @@ func (e *toy) Spec() env.Spec                                        { return e.
 func (e *toy) Reset(state []float32, r *rng.Stream)                  { e.reset(state, r) }
 func (e *toy) Observe(state, obs []float32)                          { e.observe(state, obs) }
 func (e *toy) Step(state, action []float32) (reward float32, t bool) { return e.step(state, action) }
+
+// shapedToy is a toy with hyperparameters of its own.
+type shapedToy struct {
+	toy
+	shaping func(state, action, h []float32) float32
+}
+
+func (e *shapedToy) StepShaped(state, action, h []float32) (reward, shaping float32, terminated bool) {
+	shaping = e.shaping(state, action, h)
+	reward, terminated = e.step(state, action)
+	return reward, shaping, terminated
+}
+
+// shaped gives a toy weights in [-1, 1] of a shaping reward, which is computed
+// from the state before the step.
+func shaped(e *toy, weights int, shaping func(state, action, h []float32) float32) env.Vector {
+	s := &shapedToy{toy: *e, shaping: shaping}
+	for i := range weights {
+		s.spec.Hyperparameters = append(s.spec.Hyperparameters, env.Hyperparameter{Name: fmt.Sprintf("weight_%d", i), Min: -1, Max: 1})
+	}
+	return env.Vectorize(s)
+}
 
 func discrete(n int) env.ActionSpace { return env.ActionSpace{Discrete: true, N: n} }
 
@@ -40,12 +64,14 @@ func blank(obsDim int, a env.ActionSpace) env.Vector {
 
 // chase is a point in the plane that the action pushes and a wind turns: smooth,
 // with terminations, truncations and every observation different.
-func chase(isContinuous bool) env.Vector {
+func chase(isContinuous bool) env.Vector { return env.Vectorize(chaseEnv(isContinuous)) }
+
+func chaseEnv(isContinuous bool) *toy {
 	action := discrete(3)
 	if isContinuous {
 		action = continuous(2, 0.8)
 	}
-	return env.Vectorize(&toy{
+	return &toy{
 		spec: env.Spec{ID: "chase", ObsDim: 3, Action: action, StateSize: 3, MaxEpisodeSteps: 9},
 		reset: func(s []float32, r *rng.Stream) {
 			s[0], s[1] = r.Between(-1, 1), r.Between(-1, 1)
@@ -60,14 +86,16 @@ func chase(isContinuous bool) env.Vector {
 			s[2] = s[0] * s[1]
 			return 1 - s[0]*s[0] - 0.5*s[1], s[0] > 1.2
 		},
-	})
+	}
 }
 
 // clock ignores its actions: the state is how long the episode has run and a
 // number drawn at its start, which is the reward of every step. An episode ends
 // by the task's rule after length steps (0: never), or at the time limit.
-func clock(length, limit int) env.Vector {
-	return env.Vectorize(&toy{
+func clock(length, limit int) env.Vector { return env.Vectorize(clockEnv(length, limit)) }
+
+func clockEnv(length, limit int) *toy {
+	return &toy{
 		spec:    env.Spec{ID: "clock", ObsDim: 2, Action: discrete(2), StateSize: 2, MaxEpisodeSteps: limit},
 		reset:   func(s []float32, r *rng.Stream) { s[0], s[1] = 0, float32(1+r.IntN(1000))/8 },
 		observe: func(s, obs []float32) { obs[0], obs[1] = s[0], s[1] },
@@ -75,7 +103,7 @@ func clock(length, limit int) env.Vector {
 			s[0]++
 			return s[1], length > 0 && s[0] >= float32(length)
 		},
-	})
+	}
 }
 
 // echo rewards each step with the (sum of the) action itself and never ends by

@@ -139,7 +139,10 @@ func checkEnds(t *testing.T, r *kernels.Rollout, done, n, ends int, truncates bo
 // with float64 recomputation from the raw ones: those of an engine that does not
 // normalise, in an environment that ignores its actions.
 func normalization(t *testing.T, newEngine Factory) {
-	c := clockConfig(clock(4, 0))
+	normalizationOf(t, newEngine, clockConfig(clock(4, 0)))
+}
+
+func normalizationOf(t *testing.T, newEngine Factory, c *kernels.Config) {
 	raw := engine(t, newEngine, c)
 	on := *c
 	on.NormalizeObservations, on.NormalizeRewards = true, true

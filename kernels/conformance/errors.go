@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"brood/env"
 	"brood/kernels"
 	"brood/tensor"
 )
@@ -42,8 +43,22 @@ func configErrors(t *testing.T, newEngine Factory) {
 		"KLPenalty":            func(c *kernels.Config) { c.KLPenalty.Min = 200 },
 		"Threads":              func(c *kernels.Config) { c.Threads = -1 },
 		"Env":                  func(c *kernels.Config) { c.Env = nil },
-		"gamma":                func(c *kernels.Config) { c.Hyperparameters[kernels.Gamma] = float32(math.NaN()) },
-		"learning_rate":        func(c *kernels.Config) { c.Hyperparameters[kernels.LearningRate] = float32(math.Inf(1)) },
+		"FirstMember":          func(c *kernels.Config) { c.FirstMember = -1 },
+		"MinibatchLimit":       func(c *kernels.Config) { c.MinibatchLimit = -1 },
+		"hyperparameter 0 of the environment": func(c *kernels.Config) {
+			c.Hyperparameters[kernels.NumHyperparameters] = 0.5
+		},
+		"hyperparameter weight_1": func(c *kernels.Config) {
+			c.Env = shaped(chaseEnv(false), 2, slope)
+			c.Hyperparameters[kernels.NumHyperparameters+1] = 1.5
+		},
+		"the algorithm has a hyperparameter of that name": func(c *kernels.Config) {
+			toy := &shapedToy{toy: *chaseEnv(false), shaping: slope}
+			toy.spec.Hyperparameters = []env.Hyperparameter{{Name: "gamma", Max: 1}}
+			c.Env = env.Vectorize(toy)
+		},
+		"gamma":         func(c *kernels.Config) { c.Hyperparameters[kernels.Gamma] = float32(math.NaN()) },
+		"learning_rate": func(c *kernels.Config) { c.Hyperparameters[kernels.LearningRate] = float32(math.Inf(1)) },
 		"policy": func(c *kernels.Config) {
 			c.Sections = []tensor.Section{{Name: kernels.SectionPolicy}}
 		},

@@ -136,6 +136,7 @@ func plainCases() map[string]*kernels.Config {
 	w := cases["wide"]
 	w.Hidden, w.Environments, w.Steps, w.Minibatches = []int{64, 48}, 33, 11, 3
 	cases["linear"].Hidden = nil
+	shapedCases(cases)
 	return cases
 }
 
@@ -150,6 +151,7 @@ func againstPlain(t *testing.T, newEngine Factory) {
 				h[kernels.LearningRate] *= float32(1 + i)
 				h[kernels.Gamma] -= 0.05 * float32(i)
 				h[kernels.ClipRange] /= float32(1 + i)
+				h[kernels.NumHyperparameters] *= 0.5 * float32(i)
 				check(t, got.SetHyperparameters(i, h))
 				check(t, want.SetHyperparameters(i, h))
 			}

@@ -16,11 +16,13 @@ func madeUp() []tensor.Section {
 	x := func(name string) []tensor.Spec {
 		return []tensor.Spec{{Name: name, Shape: []int{3, 5}}, {Name: name + "/count", DType: tensor.Int64}}
 	}
+	optimizer := []tensor.Spec{{Name: "exp_avg/x", Shape: []int{3, 5}}, {Name: "exp_avg_sq/x", Shape: []int{3, 5}},
+		{Name: "step/count", DType: tensor.Int64}}
 	return []tensor.Section{
 		{Name: "made_up_copy", Key: "made_up", Exploit: tensor.Copy, Tensors: x("x")},
 		{Name: "made_up_keep", Exploit: tensor.Keep, Tensors: x("x")},
 		{Name: "made_up_clear", Exploit: tensor.Clear, Tensors: x("x")},
-		{Name: "made_up_strategy", Exploit: tensor.ByStrategy, Tensors: x("exp_avg")},
+		{Name: "made_up_strategy", Exploit: tensor.ByStrategy, Tensors: optimizer},
 	}
 }
 
@@ -47,101 +49,6 @@ func scramble(m tensor.Member, seed uint64) {
 func fill[E any](x []E, f func() E) {
 	for i := range x {
 		x[i] = f()
-	}
-}
-
-// exploited is what an exploit of member by source must give, written from the
-// sections' rules and nothing else.
-func exploited(member, source tensor.Member, strategy kernels.Strategy, h kernels.Hyperparameters) tensor.Member {
-	want := member.Clone()
-	for _, s := range want.Layout().Sections() {
-		copies := s.Exploit == tensor.Copy || s.Exploit == tensor.ByStrategy && strategy == kernels.StrategyCopy
-		for i := range s.Tensors {
-			name := s.Tensors[i].Name
-			switch {
-			case s.Exploit == tensor.Keep:
-			case copies:
-				copy(want.Raw(s.Name, name), source.Raw(s.Name, name))
-			default:
-				clear(want.Raw(s.Name, name))
-			}
-		}
-	}
-	setHyperparameters(want, h)
-	return want
-}
-
-func setHyperparameters(m tensor.Member, h kernels.Hyperparameters) {
-	for i := range kernels.NumHyperparameters {
-		m.Float32(kernels.SectionHyperparameters, i.String())[0] = h[i]
-	}
-}
-
-// exploit checks every section of every member after exploits whose sources are
-// themselves overwritten.
-func exploit(t *testing.T, newEngine Factory) {
-	for name, pairs := range map[string][][2]int{ // member, source
-		"one":             {{3, 1}},
-		"one source":      {{0, 2}, {4, 2}, {1, 2}},
-		"swap":            {{1, 3}, {3, 1}},
-		"cycle of three":  {{0, 1}, {1, 2}, {2, 0}},
-		"chain":           {{4, 3}, {3, 2}, {2, 0}},
-		"chain backwards": {{2, 0}, {3, 2}, {4, 3}},
-		"none":            nil,
-	} {
-		for _, strategy := range []kernels.Strategy{kernels.StrategyReset, kernels.StrategyCopy} {
-			t.Run(fmt.Sprintf("%s/%s", name, strategy), func(t *testing.T) {
-				exploitPairs(t, newEngine, pairs, strategy)
-			})
-		}
-	}
-}
-
-func exploitPairs(t *testing.T, newEngine Factory, pairs [][2]int, strategy kernels.Strategy) {
-	c := config()
-	c.Population, c.Sections = 5, madeUp()
-	e := engine(t, newEngine, c)
-	for i := range c.Population {
-		m := snapshot(t, e, i)
-		scramble(m, uint64(i))
-		check(t, e.Restore(i, m))
-	}
-	before := population(t, e)
-	want := population(t, e)
-	var list []kernels.Exploit
-	for i, p := range pairs {
-		h := hyperparameters()
-		h[kernels.LearningRate] *= float32(2 + i)
-		list = append(list, kernels.Exploit{Member: p[0], Source: p[1], Strategy: strategy, Hyperparameters: h})
-		want[p[0]] = exploited(before[p[0]], before[p[1]], strategy, h)
-	}
-	check(t, e.Exploit(list))
-	for i, got := range population(t, e) {
-		sameBits(t, fmt.Sprintf("member %d", i), got, want[i])
-	}
-}
-
-// exploitThenUpdates: no memory of the member's own past, in whatever place,
-// survives an exploit.
-func exploitThenUpdates(t *testing.T, newEngine Factory) {
-	for _, strategy := range []kernels.Strategy{kernels.StrategyReset, kernels.StrategyCopy} {
-		t.Run(string(strategy), func(t *testing.T) {
-			e := engine(t, newEngine, config())
-			iterate(t, e, 2)
-			h := hyperparameters()
-			h[kernels.LearningRate], h[kernels.Gamma] = 3e-3, 0.9
-			want := exploited(snapshot(t, e, 1), snapshot(t, e, 0), strategy, h)
-			check(t, e.Exploit([]kernels.Exploit{{Member: 1, Source: 0, Strategy: strategy, Hyperparameters: h}}))
-
-			fresh := engine(t, newEngine, config())
-			check(t, fresh.Restore(1, want))
-			check(t, fresh.SetHyperparameters(1, h))
-			for n := range 3 {
-				sameBits(t, fmt.Sprintf("after %d updates", n), snapshot(t, e, 1), snapshot(t, fresh, 1))
-				iterate(t, e, 1)
-				iterate(t, fresh, 1)
-			}
-		})
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 // member is one member's state and what is kept of its rollout between phases.
 type member struct {
 	index int
+	id    int // in the addresses of random numbers
 	state *host.State
 
 	obs      []float32 // [B][D], as the networks see them
@@ -25,7 +26,7 @@ type member struct {
 	action   []float32 // [W][B], unclipped
 	logProb  []float32 // [B]
 	value    []float32 // [B]
-	reward   []float32 // [B], as the algorithm sees them
+	reward   []float32 // [B], as the algorithm sees them: shaped, normalised
 	// terminated, truncated and done are 0 or 1, done being either.
 	terminated, truncated, done []float32 // [B]
 	lastValue                   []float32 // [N]
@@ -45,7 +46,7 @@ func (e *Engine) newMember(i int) *member {
 	c := &e.config
 	b, n, d, w := c.Rows(), c.Environments, e.spec.ObsDim, e.spec.Action.Width()
 	f := tensor.AlignedFloats
-	m := &member{index: i, state: host.NewState(e.arena.Member(i)),
+	m := &member{index: i, id: c.RandomMember(i), state: host.NewState(e.arena.Member(i)),
 		obs: f(b * d), finalObs: f(b * d), lastObs: f(n * d), action: f(w * b),
 		logProb: f(b), value: f(b), reward: f(b), terminated: f(b), truncated: f(b), done: f(b),
 		lastValue: f(n), advantage: f(b), ret: f(b), envAction: f(w * n),
@@ -75,6 +76,8 @@ type context struct {
 	gathered  []float32 // [M], advantages in the minibatch's order
 	terms     simd.PolicyTerms
 
+	ownHyper                      []float32 // the environment's hyperparameters
+	weights                       []float32 // the same, or nil: see env.Batch
 	obsScale                      []float32 // [D], 1/std of the observations
 	episodeReturn, episodeLength  []float32 // [B], where an episode ended
 	next, carry                   []float32 // [B], [N]: of GAE
@@ -88,7 +91,7 @@ func (x *context) allocate(e *Engine) {
 	tensors := len(e.index.Tensors)
 	*x = context{packed: f(e.packedSize), grads: f(e.chunks * e.gradSize), sums: make([]lossSums, e.chunks),
 		permutation: make([]int32, b), words: make([]uint32, (b+3)/4*4), sort: host.NewSortScratch(b),
-		gathered: f(m), obsScale: make([]float32, e.spec.ObsDim), episodeReturn: f(b), episodeLength: f(b),
+		gathered: f(m), ownHyper: make([]float32, len(e.spec.Hyperparameters)), obsScale: make([]float32, e.spec.ObsDim), episodeReturn: f(b), episodeLength: f(b),
 		next: f(b), carry: f(c.Environments),
 		meanAbs: make([]float64, tensors), variance: make([]float64, tensors), vgsScratch: make([]float64, tensors)}
 }
@@ -107,7 +110,7 @@ type rowBuffers struct {
 	obs                               []float32 // [tileRows][D]
 	action, noise                     []float32 // [A][tileRows]
 	logProb, advantage, ret, oldValue []float32 // [tileRows]
-	reward, terminated                []float32 // [tileRows]
+	reward, shaping, terminated       []float32 // [tileRows]
 	words                             []uint32  // [4][tileRows*blocks]
 	normals                           []float32 // [4][tileRows*blocks]
 
@@ -129,5 +132,5 @@ func (r *rowBuffers) allocate(e *Engine) {
 	blocks := (a + 3) / 4 * tileRows
 	*r = rowBuffers{obs: f(tileRows * e.spec.ObsDim), action: f(a * tileRows), noise: f(a * tileRows),
 		logProb: f(tileRows), advantage: f(tileRows), ret: f(tileRows), oldValue: f(tileRows),
-		reward: f(tileRows), terminated: f(tileRows), words: make([]uint32, 4*blocks), normals: f(4 * blocks)}
+		reward: f(tileRows), shaping: f(tileRows), terminated: f(tileRows), words: make([]uint32, 4*blocks), normals: f(4 * blocks)}
 }

@@ -18,6 +18,7 @@ func (w *worker) collect() {
 	e.actor.pack(e.path, m.state.Policy, x.packed)
 	e.critic.pack(e.path, m.state.Policy, x.packed)
 	host.InvStds(x.obsScale, m.state.ObsVar)
+	x.weights = m.state.ShapingWeights(x.ownHyper)
 	w.split(collectPart, e.slices)
 	from := e.clock()
 	m.finished = host.Finished{}
@@ -59,6 +60,7 @@ func (w *worker) setBatch(x *context, first, rows int) {
 	b.N, b.Stride = rows, w.engine.config.Environments
 	b.State, b.Action = m.state.EnvState[first:], m.envAction[first:]
 	b.Reward, b.Terminated = r.reward[:rows], r.terminated[:rows]
+	b.Hyperparameters, b.Shaping = x.weights, r.shaping[:rows]
 }
 
 // collectTile plays step t of environments first to first+rows-1.
@@ -92,7 +94,11 @@ func (w *worker) collectTile(x *context, t, first, rows int) {
 	lap(kernels.PhaseForward)
 	w.sample(x, t, first, rows, row)
 	lap(kernels.PhaseSample)
-	e.step(&w.rows.batch)
+	if x.weights == nil {
+		e.step(&w.rows.batch)
+	} else { // the SIMD steps know no shaping
+		e.config.Env.Step(&w.rows.batch)
+	}
 	w.endStep(x, t, first, row)
 	lap(kernels.PhaseStep)
 }
@@ -124,7 +130,7 @@ func (w *worker) value(dst []float32) {
 // sample draws the actions of a tile from the actor's results.
 func (w *worker) sample(x *context, t, first, rows, row int) {
 	e, m, r := w.engine, x.member, &w.rows
-	at := host.ActionAddress(m.index, host.Time(*m.state.Updates, e.config.Steps, t))
+	at := host.ActionAddress(m.id, host.Time(*m.state.Updates, e.config.Steps, t))
 	if e.spec.Action.Discrete {
 		e.path.Philox(r.words, rows, uint32(first), x.key, at)
 		r.sampleD = simd.SampleDiscrete{N: rows, A: e.spec.Action.N, Ld: tileRows, Logits: w.tile.out, Words: r.words,
@@ -181,6 +187,9 @@ func (w *worker) endStep(x *context, t, first, row int) {
 	e, m, s := w.engine, x.member, x.member.state
 	b := &w.rows.batch
 	copy(m.reward[row:], b.Reward)
+	if b.Hyperparameters != nil {
+		e.path.Add(m.reward[row:row+b.N], b.Shaping)
+	}
 	copy(m.terminated[row:], b.Terminated)
 	truncated, done := m.truncated[row:row+b.N], m.done[row:row+b.N]
 	returns, lengths := s.EpisodeReturn[first:first+b.N], s.EpisodeLength[first:first+b.N]
@@ -222,7 +231,7 @@ func (w *worker) endEpisode(x *context, t, first, i, row int) {
 	if m.gain != nil {
 		s.DiscountedReturn[n] = 0
 	}
-	r.stream = host.ResetStream(x.key, m.index, n, host.Time(*s.Updates, e.config.Steps, t+1))
+	r.stream = host.ResetStream(x.key, m.id, n, host.Time(*s.Updates, e.config.Steps, t+1))
 	e.config.Env.Reset(&r.batch, i, &r.stream)
 }
 
@@ -232,7 +241,7 @@ func (w *worker) normalizeRewards(x *context, first, row int) {
 	m, s := x.member, x.member.state
 	gamma, invStd := s.Hyper(kernels.Gamma), host.InvStd(*s.RewardVar)
 	g := s.DiscountedReturn[first:]
-	for i, r := range w.rows.batch.Reward {
+	for i, r := range m.reward[row : row+w.rows.batch.N] {
 		m.reward[row+i], g[i] = host.NormalizeReward(r, g[i], gamma, invStd)
 		m.gain[row+i] = g[i]
 	}

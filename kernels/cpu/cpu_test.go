@@ -90,8 +90,12 @@ func TestThreadsDoNotChangeBits(t *testing.T) {
 }
 
 func TestIterateDoesNotAllocate(t *testing.T) {
-	for _, population := range []int{1, 3} {
-		e, err := withPath(simd.Paths()[0], 2)(cartpole(t, population))
+	shaped := cartpole(t, 2)
+	shaped.Env = env.MountainCar{}
+	shaped.Hyperparameters[kernels.NumHyperparameters] = 0.5
+	for _, c := range []*kernels.Config{cartpole(t, 1), cartpole(t, 3), shaped} {
+		population := c.Population
+		e, err := withPath(simd.Paths()[0], 2)(c)
 		require.NoError(t, err)
 		defer e.Close()
 		stats := make([]kernels.Stats, population)
@@ -103,6 +107,45 @@ func TestIterateDoesNotAllocate(t *testing.T) {
 		}))
 	}
 }
+
+// While all weights are 0 a native environment keeps its SIMD step, whose sine and
+// cosine round otherwise than Go's; with a weight the environment's own step is
+// taken, by members that have one alone. So the states tell which it was.
+func TestShapingLeavesTheSIMDStepToOthers(t *testing.T) {
+	path := simd.Paths()[0]
+	if path.Steps["MountainCar-v0"] == nil {
+		t.Skipf("%s has no SIMD step of MountainCar-v0", path.Name)
+	}
+	c := cartpole(t, 3)
+	c.Env = env.MountainCar{}
+	steps := func(v env.Vector, weight float32) []float32 {
+		d := *c
+		d.Env = v
+		e, err := withPath(path, 2)(&d)
+		require.NoError(t, err)
+		defer e.Close()
+		h := d.Hyperparameters
+		h[kernels.NumHyperparameters] = weight
+		require.NoError(t, e.SetHyperparameters(1, h))
+		require.NoError(t, e.Collect())
+		var states []float32
+		for i := range d.Population {
+			m := tensor.NewMember(e.Layout())
+			require.NoError(t, e.Snapshot(i, m))
+			states = append(states, m.Float32(kernels.SectionEnvironment, "state")...)
+		}
+		return states
+	}
+	n := 2 * c.Environments
+	fast, shaped, slow := steps(env.MountainCar{}, 0), steps(env.MountainCar{}, 1e-6), steps(goCar{}, 0)
+	require.NotEqual(t, fast[n:2*n], slow[n:2*n], "the two steps round alike: the test shows nothing")
+	require.Equal(t, slow[n:2*n], shaped[n:2*n])
+	require.Equal(t, fast[:n], shaped[:n])
+	require.Equal(t, fast[2*n:], shaped[2*n:])
+}
+
+// goCar only shares the name with the native environment: it has no SIMD step.
+type goCar struct{ env.MountainCar }
 
 // The SIMD steps of native environments play the same goldens as their Go code.
 func TestGoldenEnvironmentSteps(t *testing.T) {

@@ -106,7 +106,7 @@ func NewWithPath(c *kernels.Config, path *simd.Path) (kernels.Engine, error) {
 		e.slices = min((threads+c.Population-1)/c.Population, (c.Environments+15)/16)
 	}
 	for i := range c.Population {
-		host.Init(&e.config, arena.Member(i), i)
+		host.Init(&e.config, arena.Member(i), c.RandomMember(i))
 		e.members = append(e.members, e.newMember(i))
 	}
 	for i := range threads {
@@ -199,7 +199,7 @@ func (e *Engine) Exploit(exploits []kernels.Exploit) error {
 	if e.closed {
 		return kernels.ErrClosed
 	}
-	list, err := host.ArenaExploits(&e.config, exploits)
+	list, err := host.ArenaExploits(&e.config, exploits, func(i int) *host.State { return e.members[i].state })
 	if err != nil {
 		return fmt.Errorf("cpu: %w", err)
 	}
@@ -232,6 +232,15 @@ func (e *Engine) Score(i int) (float64, int) {
 		return math.NaN(), 0
 	}
 	return m.state.Score()
+}
+
+// Returns appends the returns of a member's last finished episodes to dst.
+func (e *Engine) Returns(i int, dst []float64) []float64 {
+	m, err := e.member(i)
+	if err != nil {
+		return dst
+	}
+	return m.state.LastReturns(dst)
 }
 
 // ClearIntervals begins a new interval for every member's score.

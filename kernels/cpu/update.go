@@ -20,7 +20,7 @@ func (w *worker) update() {
 		w.lap(kernels.PhasePermute, from)
 		for i := range e.config.Minibatches {
 			x.minibatch = order[i*size : (i+1)*size]
-			if !w.minibatch() {
+			if !w.minibatch() || len(m.steps) == e.config.MinibatchLimit {
 				m.state.AdaptKLBeta(&e.config, m.steps)
 				return
 			}
@@ -36,7 +36,7 @@ func (w *worker) order(epoch int) []int32 {
 		return e.permutations[epoch]
 	}
 	blocks := len(x.words) / 4
-	at := host.PermutationAddress(x.member.index, *x.member.state.Updates, e.config.Epochs, epoch)
+	at := host.PermutationAddress(x.member.id, *x.member.state.Updates, e.config.Epochs, epoch)
 	e.path.Philox(x.words, blocks, 0, x.key, at)
 	host.ArgsortPlanes(x.permutation, x.words, blocks, x.sort)
 	return x.permutation

@@ -70,7 +70,7 @@ func (p *Plan) buffers() {
 	add("Reports", &q.Reports, members*int64(unsafe.Sizeof(Report{})), scalePopulation)
 	add("Segments", &q.Segments, int64(len(p.Segments))*int64(q.SegmentCount)*int64(unsafe.Sizeof(Segment{})), scaleNetwork)
 	add("Pairs", &q.Pairs, members*int64(unsafe.Sizeof(Pair{})), scalePopulation)
-	add("NewHyperparameters", &q.NewHyperparameters, 4*members*int64(kernels.NumHyperparameters), scalePopulation)
+	add("NewHyperparameters", &q.NewHyperparameters, 4*members*int64(kernels.MaxHyperparameters), scalePopulation)
 	if q.Discrete == 0 {
 		add("ActionLow", &q.ActionLow, 4*int64(q.ActionCount), scalePopulation)
 		add("ActionHigh", &q.ActionHigh, 4*int64(q.ActionCount), scalePopulation)

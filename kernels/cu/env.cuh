@@ -7,10 +7,13 @@
 // Every environment is a struct of constants and static functions:
 //   STATE, OBS                        S and D
 //   ACTIONS, DISCRETE                 A, and whether an action is one of A choices
+//   HYPER                             the number of its hyperparameters
 //   reset(state, stream)              the first state of an episode
 //   observe(state, obs)               the raw observation
 //   step(state, action, terminated)   advances the state, returns the reward; action
 //                                     is the choice, or clipped to the bounds
+//   shaped(state, action, weights,    step, and the shaping reward under the
+//     shaping, terminated)            hyperparameters [HYPER]; only where HYPER > 0
 // NaN in a state or an action stays NaN, as in the package env: within, unlike
 // fminf and fmaxf, does not replace it.
 #pragma once
@@ -69,7 +72,7 @@ DEVICE float wrap_angle(float x) {
 }
 
 struct CartPole {
-  static const int STATE = 4, OBS = 4, ACTIONS = 2;
+  static const int STATE = 4, OBS = 4, ACTIONS = 2, HYPER = 0;
   static const bool DISCRETE = true;
 
   static DEVICE void reset(float *s, RandomStream &r) {
@@ -103,7 +106,7 @@ struct CartPole {
 };
 
 struct Acrobot {
-  static const int STATE = 4, OBS = 6, ACTIONS = 3;
+  static const int STATE = 4, OBS = 6, ACTIONS = 3, HYPER = 0;
   static const bool DISCRETE = true;
 
   static DEVICE void reset(float *s, RandomStream &r) {
@@ -196,7 +199,7 @@ struct Valley {
 };
 
 struct MountainCar : Valley {
-  static const int ACTIONS = 3;
+  static const int ACTIONS = 3, HYPER = 1;
   static const bool DISCRETE = true;
 
   static DEVICE float step(float *s, float action, bool *terminated) {
@@ -204,10 +207,24 @@ struct MountainCar : Valley {
     *terminated = s[0] >= 0.5f && s[1] >= 0.0f;
     return -1.0f;
   }
+
+  // 1000 times the mechanical energy by mass: 0.5 v^2 and the potential whose
+  // gradient is the valley's 0.0025 cos(3x).
+  static DEVICE float energy(const float *s) {
+    float sine, unused;
+    sine_cosine(3.0f * s[0], &sine, &unused);
+    return fmaf(500.0f * s[1], s[1], (2.5f / 3.0f) * sine);
+  }
+
+  static DEVICE float shaped(float *s, float action, const float *weights, float *shaping, bool *terminated) {
+    const float before = energy(s), reward = step(s, action, terminated);
+    *shaping = weights[0] * (energy(s) - before);
+    return reward;
+  }
 };
 
 struct MountainCarContinuous : Valley {
-  static const int ACTIONS = 1;
+  static const int ACTIONS = 1, HYPER = 0;
   static const bool DISCRETE = false;
 
   // An action outside the bounds pushes no harder, but costs what it says.
@@ -219,7 +236,7 @@ struct MountainCarContinuous : Valley {
 };
 
 struct Pendulum {
-  static const int STATE = 2, OBS = 3, ACTIONS = 1;
+  static const int STATE = 2, OBS = 3, ACTIONS = 1, HYPER = 0;
   static const bool DISCRETE = false;
 
   static DEVICE void reset(float *s, RandomStream &r) {

@@ -13,6 +13,7 @@ import (
 
 	"brood/env"
 	"brood/internal/golden"
+	"brood/kernels"
 	"brood/kernels/host"
 	"brood/rng"
 )
@@ -123,6 +124,25 @@ var nativeRanges = map[string][]float64{
 	"Pendulum-v1":              {-500, 500, -8, 8},
 }
 
+// randomBatch is a batch of n states and actions, continuous ones beyond the bounds
+// among them.
+func randomBatch(v env.Vector, n int) *env.Batch {
+	spec, random := v.Spec(), rand.New(rand.NewPCG(4, 4))
+	b := &env.Batch{N: n, Stride: n, State: make([]float32, spec.StateSize*n), Action: make([]float32, n),
+		Reward: make([]float32, n), Terminated: make([]float32, n)}
+	for i := range n {
+		for k := range spec.StateSize {
+			low, high := nativeRanges[spec.ID][2*k], nativeRanges[spec.ID][2*k+1]
+			b.State[k*n+i] = float32(low + (high-low)*random.Float64())
+		}
+		b.Action[i] = float32(4*random.Float64() - 2)
+		if spec.Action.Discrete {
+			b.Action[i] = float32(random.IntN(spec.Action.N))
+		}
+	}
+	return b
+}
+
 // TestEnvStepIsPackageEnvs compares random transitions, continuous actions beyond
 // the bounds among them, and demands that new episodes begin in the same bits.
 func TestEnvStepIsPackageEnvs(t *testing.T) {
@@ -134,19 +154,7 @@ func TestEnvStepIsPackageEnvs(t *testing.T) {
 			c := smallConfig(v, n, 1, 8, 8)
 			c.Population = 1
 			f := newFixture(t, c)
-			random := rand.New(rand.NewPCG(4, 4))
-			b := &env.Batch{N: n, Stride: n, State: make([]float32, spec.StateSize*n), Action: make([]float32, n),
-				Reward: make([]float32, n), Terminated: make([]float32, n)}
-			for i := range n {
-				for k := range spec.StateSize {
-					low, high := nativeRanges[id][2*k], nativeRanges[id][2*k+1]
-					b.State[k*n+i] = float32(low + (high-low)*random.Float64())
-				}
-				b.Action[i] = float32(4*random.Float64() - 2)
-				if spec.Action.Discrete {
-					b.Action[i] = float32(random.IntN(spec.Action.N))
-				}
-			}
+			b := randomBatch(v, n)
 			want := cloneBatch(b)
 			for i := range n {
 				if !spec.Action.Discrete { // the engine's clipping, not the environment's
@@ -292,4 +300,39 @@ func TestNativeRefusesOtherEnvironments(t *testing.T) {
 		})
 	}
 	require.Len(t, nativeNames, len(NativeEnvs))
+}
+
+// TestEnvStepShapes: the algorithm's reward is the true one and the shaping reward
+// of the package env; the true return has none of it.
+func TestEnvStepShapes(t *testing.T) {
+	const n = 301
+	for _, id := range NativeEnvs {
+		v, index := nativeEnvironment(t, id)
+		spec := v.Spec()
+		for i, x := range spec.Hyperparameters {
+			for _, weight := range []float64{0, x.Max / 3, x.Max} {
+				c := smallConfig(v, n, 1, 8, 8)
+				c.Population = 1
+				c.Hyperparameters[int(kernels.NumHyperparameters)+i] = float32(weight)
+				f := newFixture(t, c)
+				b := randomBatch(v, n)
+				want := cloneBatch(b)
+				want.Hyperparameters, want.Shaping = make([]float32, len(spec.Hyperparameters)), make([]float32, n)
+				want.Hyperparameters[i] = float32(weight)
+				v.Step(want)
+				deviceStep(f, index, b)
+				state, shaped := host.NewState(f.states()[0]), 0
+				for i := range n {
+					requireNear(t, want.Reward[i]+want.Shaping[i], b.Reward[i], golden.Tolerance, "%s: environment %d: reward", id, i)
+					if want.Shaping[i] != 0 {
+						shaped++
+					}
+					if want.Terminated[i] == 0 {
+						require.Equal(t, want.Reward[i], state.EpisodeReturn[i])
+					}
+				}
+				require.Equal(t, weight != 0, shaped > n/2, "%s: %d rewards are shaped", id, shaped)
+			}
+		}
+	}
 }

@@ -35,9 +35,12 @@ template <class Env> struct Episode {
   float ret, length;  // so far, of true rewards
   float discounted;   // the reward normaliser's running return
   float gamma, reward_scale;
+  float weights[Env::HYPER > 0 ? Env::HYPER : 1];  // the environment's hyperparameters, and whether any is not 0
+  bool shaped;
   long long updates;
 
-  DEVICE Episode(const Params &p, int m, int n) : m(m), n(n), gamma(1.f), reward_scale(1.f), updates(::updates(p, m)) {
+  DEVICE Episode(const Params &p, int m, int n)
+      : m(m), n(n), gamma(1.f), reward_scale(1.f), shaped(false), updates(::updates(p, m)) {
     const float *s = ::state<float>(p, m, p.offset.env_state) + n;
 #pragma unroll
     for (int c = 0; c < Env::STATE; c++) state[c] = s[c * p.environments];
@@ -47,6 +50,11 @@ template <class Env> struct Episode {
     if (p.normalize_rewards) {
       gamma = hyper(p, m, HYPER_GAMMA);
       reward_scale = inv_std(*::state<float>(p, m, p.offset.reward_var));
+    }
+#pragma unroll
+    for (int h = 0; h < Env::HYPER; h++) {
+      weights[h] = hyper(p, m, HYPER_ENVIRONMENT + h);
+      shaped = shaped || weights[h] != 0.f;
     }
   }
 
@@ -68,12 +76,13 @@ template <class Env> struct Episode {
   DEVICE void step(const Params &p, const ObsNorm &norm, int t, float action) {
     const long long at = row(p, t);
     bool terminated;
-    const float reward = Env::step(state, action, &terminated);
+    float shaping = 0.f;
+    const float reward = move(action, &shaping, &terminated);
     ret += reward;
     length += 1.f;
     const bool truncated = !terminated && p.max_episode_steps > 0 && length >= (float)p.max_episode_steps;
     as<unsigned char>(p.flags)[at] = (terminated ? TERMINATED : 0) | (truncated ? TRUNCATED : 0);
-    record_reward(p, at, reward);
+    record_reward(p, at, reward + shaping);
     if (truncated) {
       float obs[Env::OBS];
       Env::observe(state, obs);
@@ -86,6 +95,15 @@ template <class Env> struct Episode {
       RandomStream stream = reset_stream(p, m, n, draw_time(updates, p.steps, t + 1));
       Env::reset(state, stream);
     }
+  }
+
+  // move advances the environment and returns the true reward; shaping is left alone
+  // where all weights are 0.
+  DEVICE float move(float action, float *shaping, bool *terminated) {
+    if constexpr (Env::HYPER > 0) {
+      if (shaped) return Env::shaped(state, action, weights, shaping, terminated);
+    }
+    return Env::step(state, action, terminated);
   }
 
   // record_reward records the reward as the algorithm sees it.

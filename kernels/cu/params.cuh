@@ -11,6 +11,8 @@
 #define TRUNCATED 2
 #define EFFECT_COPY 1
 #define EFFECT_ZERO 2
+#define EFFECT_SCALE 3
+#define EFFECT_SQUARE 4
 #define TERM_POLICY 0
 #define TERM_VALUE 1
 #define TERM_ENTROPY 2
@@ -22,7 +24,8 @@
 #define FUSED_ACTIONS 4
 #define MOMENT_ROWS 1024
 
-// The hyperparameters in the order of a member's state.
+// The hyperparameters in the order of a member's state; those of the environment
+// follow, HYPER_MAX in all at most.
 enum {
   HYPER_LEARNING_RATE = 0,
   HYPER_GAMMA = 1,
@@ -38,7 +41,8 @@ enum {
   HYPER_WEIGHT_DECAY = 11,
   HYPER_VGS_ALPHA = 12,
   HYPER_KL_TARGET = 13,
-  HYPER_COUNT = 14
+  HYPER_ENVIRONMENT = 14,
+  HYPER_MAX = 18
 };
 
 struct Layer {
@@ -180,9 +184,11 @@ struct Params {
   float vgs_beta;
   float vgs_eps;
   float vgs_percentile;
-  float padding1;
+  int member_step;
+  int hyper_count;
+  int padding1;
 };
-static_assert(sizeof(Params) == 1304, "Params differs from params.go");
+static_assert(sizeof(Params) == 1312, "Params differs from params.go");
 
 struct Rows {
   unsigned long long input;
@@ -251,15 +257,16 @@ static_assert(sizeof(Report) == 72, "Report differs from params.go");
 
 struct Segment {
   long long offset;
+  long long source;
   long long bytes;
   long long effect;
 };
-static_assert(sizeof(Segment) == 24, "Segment differs from params.go");
+static_assert(sizeof(Segment) == 32, "Segment differs from params.go");
 
 struct Pair {
   int member;
   int source;
-  int strategy;
+  int treatment;
   int padding1;
 };
 static_assert(sizeof(Pair) == 16, "Pair differs from params.go");

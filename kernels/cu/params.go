@@ -121,9 +121,9 @@ type Params struct {
 
 	// Exploits.
 	Staging            Ptr // [P][Stride] bytes, scratch
-	Segments           Ptr // [strategies][SegmentCount] Segment, constant
+	Segments           Ptr // [treatments][SegmentCount] Segment, constant
 	Pairs              Ptr // [P] Pair
-	NewHyperparameters Ptr // [P][NumHyperparameters] float32, of the pairs
+	NewHyperparameters Ptr // [P][MaxHyperparameters] float32, of the pairs
 
 	// ActionLow and ActionHigh [A] float32 bound continuous actions; else 0.
 	ActionLow, ActionHigh Ptr
@@ -137,8 +137,8 @@ type Params struct {
 	Tensor [MaxTensors]Span
 	Offset Offsets
 
-	// Members is P; FirstMember is the index of the first one in the whole
-	// population (part of every draw's address).
+	// Members is P. Member m draws the random numbers of member FirstMember +
+	// MemberStep m of the whole population.
 	Members, FirstMember                        int32
 	Environments, Steps, Rows                   int32 // N, T, B
 	ObsDim, ActionWidth, ActionCount, StateSize int32 // D, W, A, S of the environment
@@ -169,7 +169,13 @@ type Params struct {
 	TargetKL                       float32
 	KLMin, KLMax                   float32
 	VGSBeta, VGSEps, VGSPercentile float32
-	_                              float32
+
+	// MemberStep is 1, or 0 where all members draw the same random numbers.
+	MemberStep int32
+	// HyperCount is the number of hyperparameters in a member's state, those of the
+	// environment included.
+	HyperCount int32
+	_          int32
 }
 
 // Rows says over which rows of each member the networks run in the tiled path.
@@ -251,7 +257,8 @@ type Report struct {
 
 // Segment is a run of bytes of a member's state that an exploit treats alike.
 type Segment struct {
-	Offset, Bytes int64
+	// Offset in the member, and Source in the source, of what it is made from.
+	Offset, Source, Bytes int64
 	// Effect is one of the constants below.
 	Effect int64
 }
@@ -266,12 +273,15 @@ const (
 const (
 	EffectCopy = 1
 	EffectZero = 2
+	// EffectScale and EffectSquare are tensor.Scaled and tensor.Squared.
+	EffectScale  = 3
+	EffectSquare = 4
 )
 
 // Pair is one exploit.
 type Pair struct {
 	Member, Source int32
-	// Strategy is the index of a row of Segments.
-	Strategy int32
-	_        int32
+	// Treatment is the index of a row of Segments.
+	Treatment int32
+	_         int32
 }

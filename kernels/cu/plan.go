@@ -39,8 +39,8 @@ type Plan struct {
 	FusedUpdate, FusedRollout bool
 	// Chunks is the content of Params.Chunks.
 	Chunks []Chunk
-	// Strategies are the rows of Params.Segments.
-	Strategies []kernels.Strategy
+	// Treatments are the rows of Params.Segments.
+	Treatments []Treatment
 	Segments   [][]Segment
 	// Buffers are to be allocated, in the order of their fields.
 	Buffers []Buffer
@@ -56,6 +56,13 @@ type Buffer struct {
 	// Scales is the setting that makes it smaller, for the message where memory
 	// is short.
 	Scales string
+}
+
+// Treatment says what an exploit does to the optimizer's state; see
+// kernels.Strategy.Effects.
+type Treatment struct {
+	Strategy      kernels.Strategy
+	ScaleMomentum bool
 }
 
 // NewPlan plans for the members first to first+c.Population-1 of a population.
@@ -136,13 +143,13 @@ func nativeEnv(v env.Vector) int {
 func (p *Plan) sizes(first int) {
 	c, q, spec := p.Config, &p.Params, p.Config.Env.Spec()
 	q.Stride, q.TotalUpdates = int64(p.Layout.Stride()), c.TotalUpdates
-	q.Members, q.FirstMember = int32(c.Population), int32(first)
+	q.Members, q.FirstMember, q.MemberStep = int32(c.Population), int32(c.RandomMember(first)), flag(!c.Clones)
 	q.Environments, q.Steps, q.Rows = int32(c.Environments), int32(c.Steps), int32(c.Rows())
 	q.ObsDim, q.ActionWidth = int32(spec.ObsDim), int32(spec.Action.Width())
 	q.ActionCount, q.StateSize = int32(spec.Action.N), int32(spec.StateSize)
 	q.Epochs, q.MinibatchCount, q.MinibatchRows = int32(c.Epochs), int32(c.Minibatches), int32(c.MinibatchRows())
 	q.PolicySize, q.Tensors, q.LogStd = int32(p.Index.Size), int32(len(p.Index.Tensors)), int32(p.Index.LogStd)
-	q.MaxEpisodeSteps = int32(spec.MaxEpisodeSteps)
+	q.MaxEpisodeSteps, q.HyperCount = int32(spec.MaxEpisodeSteps), int32(len(kernels.HyperparameterNames(spec)))
 	q.Discrete, q.Relu = flag(spec.Action.Discrete), flag(c.Activation == kernels.ReLU)
 	q.Quantile, q.Kappa = flag(c.Critic.Type == kernels.QuantileCritic), c.Critic.Kappa
 	q.NormalizeAdvantage, q.NormalizeObservations = flag(c.NormalizeAdvantage), flag(c.NormalizeObservations)
@@ -233,60 +240,4 @@ func (p *Plan) chunks() {
 		}
 	}
 	p.Params.ChunkCount = int32(len(p.Chunks))
-}
-
-// segments lists for each strategy what an exploit does to a member's bytes, in
-// order, neighbours of one effect joined.
-func (p *Plan) segments() error {
-	most := 0
-	for _, s := range kernels.Strategies() {
-		effects, _ := s.Effects()
-		if err := p.Layout.CheckEffects(effects); err != nil {
-			return err
-		}
-		list := segments(p.Layout, effects)
-		p.Strategies, p.Segments = append(p.Strategies, s), append(p.Segments, list)
-		most = max(most, len(list))
-	}
-	for i := range p.Segments {
-		for len(p.Segments[i]) < most {
-			p.Segments[i] = append(p.Segments[i], Segment{Effect: EffectZero})
-		}
-	}
-	p.Params.SegmentCount = int32(most)
-	return nil
-}
-
-func segments(l *tensor.Layout, effects tensor.Effects) (list []Segment) {
-	add := func(offset, bytes, effect int64) {
-		if n := len(list) - 1; n >= 0 && list[n].Effect == effect && list[n].Offset+list[n].Bytes == offset {
-			list[n].Bytes += bytes
-			return
-		}
-		list = append(list, Segment{Offset: offset, Bytes: bytes, Effect: effect})
-	}
-	for i := range l.Sections() {
-		b := &l.Sections()[i]
-		switch b.Exploit {
-		case tensor.Copy:
-			add(int64(b.Offset), int64(b.Size), EffectCopy)
-		case tensor.Clear:
-			add(int64(b.Offset), int64(b.Size), EffectZero)
-		case tensor.Keep:
-		case tensor.ByStrategy:
-			for j := range b.Tensors {
-				t := &b.Tensors[j]
-				end := b.Offset + b.Size
-				if j+1 < len(b.Tensors) {
-					end = b.Tensors[j+1].Offset
-				}
-				effect := int64(EffectZero)
-				if effects[t.Group()] == tensor.FromSource {
-					effect = EffectCopy
-				}
-				add(int64(t.Offset), int64(end-t.Offset), effect)
-			}
-		}
-	}
-	return list
 }

@@ -33,7 +33,7 @@ DEVICE unsigned draw_time(long long updates, int steps, int t) { return (unsigne
 
 // train_address is the address of a training draw of member m of p.
 DEVICE RandomAddress train_address(const Params &p, int m, unsigned time, unsigned purpose) {
-  return RandomAddress{time, (unsigned)(p.first_member + m), purpose};
+  return RandomAddress{time, (unsigned)(p.first_member + p.member_step * m), purpose};
 }
 
 // philox is the block function: ten rounds over the counter.

@@ -37,7 +37,7 @@ func (p *Params) Slice(first, count int) Params {
 			shift(&net.Delta[i], 4*m*int64(p.MaxRows)*int64(net.MaxOut))
 		}
 	}
-	q.Members, q.FirstMember = int32(count), p.FirstMember+int32(first)
+	q.Members, q.FirstMember = int32(count), p.FirstMember+p.MemberStep*int32(first)
 	return q
 }
 

@@ -43,7 +43,8 @@ type hostGroup struct {
 type hostMember struct {
 	index     int // in the shard
 	batch     env.Batch
-	truncated bool // in the present step, any of them
+	weights   []float32 // the environment's hyperparameters; see env.Batch
+	truncated bool      // in the present step, any of them
 	stream    rng.Stream
 }
 
@@ -103,7 +104,8 @@ func newHostGroup(s *shard, first, count int) (g *hostGroup, err error) {
 	for m := first; m < first+count; m++ {
 		x := &hostMember{index: m, batch: host.TrainBatch(&s.config, s.mirrors[m])}
 		x.batch.Action, x.batch.Reward = make([]float32, w*n), make([]float32, n)
-		x.batch.Terminated = make([]float32, n)
+		x.batch.Terminated, x.batch.Shaping = make([]float32, n), make([]float32, n)
+		x.weights = make([]float32, len(s.engine.spec.Hyperparameters))
 		g.members = append(g.members, x)
 	}
 	return g, nil
@@ -122,6 +124,9 @@ func (s *shard) collectOnHost() error {
 		host.InvStds(h.invStd[m], s.mirrors[m].ObsVar)
 	}
 	for _, g := range h.groups {
+		for _, x := range g.members {
+			x.batch.Hyperparameters = s.mirrors[x.index].ShapingWeights(x.weights)
+		}
 		g.observe(s)
 	}
 	for t := range int(p.Steps) {
@@ -218,8 +223,11 @@ func (s *shard) stepMember(g *hostGroup, i int, x *hostMember, t int) {
 		terminated := b.Terminated[e] != 0
 		truncated := host.Truncated(terminated, st.EpisodeLength[e], int(p.MaxEpisodeSteps))
 		h.rewards[at] = b.Reward[e]
+		if b.Hyperparameters != nil {
+			h.rewards[at] += b.Shaping[e]
+		}
 		if p.NormalizeRewards != 0 {
-			h.rewards[at], st.DiscountedReturn[e] = host.NormalizeReward(b.Reward[e], st.DiscountedReturn[e], st.Hyper(kernels.Gamma), rewardScale)
+			h.rewards[at], st.DiscountedReturn[e] = host.NormalizeReward(h.rewards[at], st.DiscountedReturn[e], st.Hyper(kernels.Gamma), rewardScale)
 			h.discounted[at] = st.DiscountedReturn[e]
 		}
 		h.flags[at] = 0
@@ -236,7 +244,7 @@ func (s *shard) stepMember(g *hostGroup, i int, x *hostMember, t int) {
 		if terminated || truncated {
 			h.finishedReturn[at], h.finishedLength[at] = st.EpisodeReturn[e], st.EpisodeLength[e]
 			st.EpisodeReturn[e], st.EpisodeLength[e], st.DiscountedReturn[e] = 0, 0, 0
-			x.stream = host.ResetStream(key, s.first+x.index, e, now)
+			x.stream = host.ResetStream(key, s.config.RandomMember(s.first+x.index), e, now)
 			s.config.Env.Reset(b, e, &x.stream)
 		}
 	}

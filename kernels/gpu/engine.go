@@ -227,6 +227,18 @@ func (e *Engine) Score(i int) (float64, int) {
 	return s.mirrors[m].Score()
 }
 
+// Returns appends the true returns of a member's last finished episodes to dst.
+func (e *Engine) Returns(i int, dst []float64) []float64 {
+	s, m, err := e.at(i)
+	if err != nil {
+		return dst
+	}
+	if err := s.do("returns", s.readEpisodes); err != nil {
+		return dst // as for Score
+	}
+	return s.mirrors[m].LastReturns(dst)
+}
+
 // ClearIntervals begins a new interval for every member's score.
 func (e *Engine) ClearIntervals() {
 	_ = e.each("scores", func(s *shard) error { // as for Score

@@ -175,12 +175,12 @@ func TestExploitCrossesNothing(t *testing.T) {
 	require.NoError(t, e.Exploit(exploits))
 	require.NoError(t, g.Synchronize())
 	after := g.shards[0].ctx.Transfers()
-	require.Equal(t, int64(4*(16+4*kernels.NumHyperparameters)), after.ToDevice-before.ToDevice)
+	require.Equal(t, int64(4*(16+4*kernels.MaxHyperparameters)), after.ToDevice-before.ToDevice)
 	require.Equal(t, before.ToHost, after.ToHost)
 	if control.Present() {
 		fake := control.Copied(control.HostToDevice)
 		require.NoError(t, e.Exploit(exploits))
 		require.NoError(t, g.Synchronize())
-		require.Equal(t, uint64(4*(16+4*kernels.NumHyperparameters)), control.Copied(control.HostToDevice)-fake)
+		require.Equal(t, uint64(4*(16+4*kernels.MaxHyperparameters)), control.Copied(control.HostToDevice)-fake)
 	}
 }

@@ -99,7 +99,7 @@ func (s *shard) allocate() (err error) {
 	for m := range s.members {
 		member := tensor.MemberOver(s.engine.layout, s.mirrorBytes(m))
 		clear(member.Bytes())
-		host.Init(&s.config, member, s.first+m)
+		host.Init(&s.config, member, s.config.RandomMember(s.first+m))
 		s.mirrors = append(s.mirrors, host.NewState(member))
 	}
 	if s.plan.Env == cu.HostEnv {

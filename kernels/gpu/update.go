@@ -56,7 +56,11 @@ func (s *shard) update() error {
 	if err := s.k.AdvantageScale(s.main, p); err != nil {
 		return err
 	}
-	for step := range int(p.Epochs * p.MinibatchCount) {
+	steps := int(p.Epochs * p.MinibatchCount)
+	if limit := s.config.MinibatchLimit; limit > 0 {
+		steps = min(steps, limit)
+	}
+	for step := range steps {
 		if err := s.gradient(step); err != nil {
 			return err
 		}

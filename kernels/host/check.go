@@ -39,8 +39,13 @@ func Check(c *kernels.Config) error {
 	k.require(c.Precision == "" || c.Precision == kernels.Float32 || c.Precision == kernels.TF32,
 		"Precision is %q; it must be %q or %q", c.Precision, kernels.Float32, kernels.TF32)
 	k.require(c.Threads >= 0, "Threads is %d; it must be 0 (all) or more", c.Threads)
+	k.require(c.MinibatchLimit >= 0, "MinibatchLimit is %d; it must be 0 (none) or more", c.MinibatchLimit)
+	k.require(c.FirstMember >= 0 && c.FirstMember <= MaxPopulation-max(1, c.Population), "FirstMember is %d; it must be in [0, %d]",
+		c.FirstMember, MaxPopulation-max(1, c.Population))
 	k.environment(c)
-	k.add(CheckHyperparameters(c, c.Hyperparameters))
+	if c.Env != nil {
+		k.add(CheckHyperparameters(c, c.Hyperparameters))
+	}
 	return k.error()
 }
 
@@ -73,6 +78,15 @@ func CheckHyperparameters(c *kernels.Config, h kernels.Hyperparameters) error {
 		default:
 			k.require(finite(v) && v >= 0, "hyperparameter %s is %v; it must be finite and not negative", i, v)
 		}
+	}
+	own := c.Env.Spec().Hyperparameters
+	for i, v := range h[kernels.NumHyperparameters:] {
+		if i >= len(own) {
+			k.require(v == 0, "hyperparameter %d of the environment is %v; it must be 0: there are %d", i, v, len(own))
+			continue
+		}
+		e := own[i] // its bounds rounded as the value is
+		k.require(v >= float32(e.Min) && v <= float32(e.Max), "hyperparameter %s is %v; it must be in [%g, %g]", e.Name, v, e.Min, e.Max)
 	}
 	k.require(c.Critic.Type != kernels.QuantileCritic || !(h[kernels.ValueClip] > 0),
 		"hyperparameter value_clip is %v; it must be 0 (off) with the quantile critic", h[kernels.ValueClip])
@@ -153,9 +167,21 @@ func (k *checker) environment(c *kernels.Config) {
 		k.require(false, "Env is nil")
 		return
 	}
-	if err := env.ValidateSpec(c.Env.Spec()); err != nil {
+	if err := CheckSpec(c.Env.Spec()); err != nil {
 		k.require(false, "environment %q: %w", c.Env.Spec().ID, err)
 	}
+}
+
+// CheckSpec is [env.ValidateSpec], and refuses hyperparameters with the name of one
+// of the algorithm's.
+func CheckSpec(s env.Spec) error {
+	errs := []error{env.ValidateSpec(s)}
+	for i, h := range s.Hyperparameters {
+		if _, taken := kernels.HyperparameterByName(h.Name); taken {
+			errs = append(errs, fmt.Errorf("Spec.Hyperparameters[%d].Name is %q, want another: the algorithm has a hyperparameter of that name", i, h.Name))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func finite(x float32) bool { return !math.IsNaN(float64(x)) && !math.IsInf(float64(x), 0) }

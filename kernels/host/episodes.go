@@ -60,6 +60,14 @@ func (s *State) Score() (mean float64, episodes int) {
 	return sum / float64(window), int(window)
 }
 
+// LastReturns appends the returns in the member's window to dst, oldest first.
+func (s *State) LastReturns(dst []float64) []float64 {
+	for i := max(0, *s.ReturnCount-kernels.EpisodeWindow); i < *s.ReturnCount; i++ {
+		dst = append(dst, float64(s.Returns[i%kernels.EpisodeWindow]))
+	}
+	return dst
+}
+
 // ClearInterval begins a new interval for the member's score.
 func (s *State) ClearInterval() { *s.IntervalSum, *s.IntervalCount = 0, 0 }
 

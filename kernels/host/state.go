@@ -51,7 +51,7 @@ type State struct {
 	EnvSteps, Updates, Episodes *int64
 	Seed                        *uint64
 
-	hyper [kernels.NumHyperparameters]*float32
+	hyper []*float32
 }
 
 // NewState looks up the tensors of a member of the layout of
@@ -87,8 +87,8 @@ func NewState(m tensor.Member) *State {
 		Episodes: &m.Int64(kernels.SectionCounters, "episodes")[0],
 		Seed:     &m.Uint64(kernels.SectionRNG, "seed")[0],
 	}
-	for h := range kernels.NumHyperparameters {
-		s.hyper[h] = &m.Float32(kernels.SectionHyperparameters, h.String())[0]
+	for _, t := range m.Layout().Section(kernels.SectionHyperparameters).Tensors {
+		s.hyper = append(s.hyper, &m.Float32(kernels.SectionHyperparameters, t.Name)[0])
 	}
 	s.ExpAvg, s.ExpAvgSq = moments(m, len(s.Policy))
 	return s
@@ -113,6 +113,21 @@ func (s *State) Hyperparameters() (h kernels.Hyperparameters) {
 		h[i] = *p
 	}
 	return h
+}
+
+// ShapingWeights copies the environment's hyperparameters to dst, which has room for
+// them, and returns it as [env.Batch] has it: nil where there are none or all are
+// 0.
+func (s *State) ShapingWeights(dst []float32) []float32 {
+	shapes := false
+	for i, p := range s.hyper[kernels.NumHyperparameters:] {
+		dst[i] = *p
+		shapes = shapes || *p != 0
+	}
+	if !shapes {
+		return nil
+	}
+	return dst[:len(s.hyper)-int(kernels.NumHyperparameters)]
 }
 
 // SetHyperparameters overwrites all hyperparameters.

@@ -11,6 +11,7 @@ import (
 func (e *engine) collect(m *member) {
 	host.InvStds(e.invStd, m.state.ObsVar)
 	m.episodes = m.episodes[:0]
+	m.batch.Hyperparameters = m.state.ShapingWeights(m.weights)
 	e.config.Env.Observe(&m.batch, e.obs, e.spec.ObsDim)
 	for t := range e.config.Steps {
 		e.enterObs(m, t)
@@ -49,7 +50,7 @@ func (e *engine) normalize(m *member, dst, obs []float32) {
 func (e *engine) act(m *member, t int) {
 	r, theta, key := &m.rollout, m.state.Policy, e.key(m)
 	n, w := e.config.Environments, e.spec.Action.Width()
-	address := host.ActionAddress(m.index, host.Time(*m.state.Updates, e.config.Steps, t))
+	address := host.ActionAddress(m.id, host.Time(*m.state.Updates, e.config.Steps, t))
 	for i := range n {
 		start := time.Now()
 		at := t*n + i
@@ -99,16 +100,20 @@ func (e *engine) step(m *member, t int) {
 		if terminated || truncated {
 			m.episodes = append(m.episodes, episode{s.EpisodeReturn[i], s.EpisodeLength[i]})
 			s.EpisodeReturn[i], s.EpisodeLength[i], s.DiscountedReturn[i] = 0, 0, 0
-			e.stream = host.ResetStream(key, m.index, i, time)
+			e.stream = host.ResetStream(key, m.id, i, time)
 			e.config.Env.Reset(b, i, &e.stream)
 		}
 	}
 	e.config.Env.Observe(b, e.obs, d)
 }
 
-// reward is the reward of environment i at row at as the algorithm sees it.
+// reward is the reward of environment i at row at as the algorithm sees it: with
+// the shaping reward, normalised.
 func (e *engine) reward(m *member, at, i int) float32 {
 	reward := m.batch.Reward[i]
+	if m.batch.Hyperparameters != nil {
+		reward += m.batch.Shaping[i]
+	}
 	if m.returns == nil {
 		return reward
 	}

@@ -45,12 +45,13 @@ type engine struct {
 // member is what the engine keeps per member besides its state: everything here
 // is made anew in each iteration.
 type member struct {
-	index    int
+	id       int // in the addresses of random numbers
 	state    *host.State
 	rollout  kernels.Rollout
 	raw      []float32 // [T][N][D], observations before normalisation; nil if off
 	returns  []float32 // [T][N], the discounted returns G; nil if off
 	batch    env.Batch
+	weights  []float32 // the environment's hyperparameters; see env.Batch
 	episodes []episode // finished in this iteration, in order
 	gradient []float32 // the size of the policy section
 	steps    []kernels.MinibatchStats
@@ -91,7 +92,7 @@ func New(c *kernels.Config) (kernels.Engine, error) {
 		ratios:   make([]float64, len(index.Tensors)),
 	}
 	for i := range c.Population {
-		host.Init(c, arena.Member(i), i)
+		host.Init(c, arena.Member(i), c.RandomMember(i))
 		e.members = append(e.members, e.newMember(i))
 	}
 	return e, nil
@@ -101,7 +102,7 @@ func (e *engine) newMember(i int) *member {
 	c, b, n := e.config, e.config.Rows(), e.config.Environments
 	d, w := e.spec.ObsDim, e.spec.Action.Width()
 	m := &member{
-		index: i,
+		id:    c.RandomMember(i),
 		state: host.NewState(e.arena.Member(i)),
 		rollout: kernels.Rollout{
 			Obs: make([]float32, b*d), Actions: make([]float32, b*w), LogProbs: make([]float32, b),
@@ -111,6 +112,7 @@ func (e *engine) newMember(i int) *member {
 			Advantages: make([]float32, b), Returns: make([]float32, b),
 		},
 		episodes: make([]episode, 0, b),
+		weights:  make([]float32, len(e.spec.Hyperparameters)),
 		gradient: make([]float32, e.index.Size),
 		steps:    make([]kernels.MinibatchStats, 0, c.Epochs*c.Minibatches),
 	}
@@ -118,6 +120,7 @@ func (e *engine) newMember(i int) *member {
 	m.batch.Action = make([]float32, w*n)
 	m.batch.Reward = make([]float32, n)
 	m.batch.Terminated = make([]float32, n)
+	m.batch.Shaping = make([]float32, n)
 	if c.NormalizeObservations {
 		m.raw = make([]float32, b*d)
 	}
@@ -201,7 +204,7 @@ func (e *engine) Exploit(exploits []kernels.Exploit) error {
 	if e.closed {
 		return kernels.ErrClosed
 	}
-	list, err := host.ArenaExploits(e.config, exploits)
+	list, err := host.ArenaExploits(e.config, exploits, func(i int) *host.State { return e.members[i].state })
 	if err != nil {
 		return err
 	}
@@ -232,6 +235,14 @@ func (e *engine) Score(i int) (float64, int) {
 		return math.NaN(), 0
 	}
 	return m.state.Score()
+}
+
+func (e *engine) Returns(i int, dst []float64) []float64 {
+	m, err := e.member(i)
+	if err != nil {
+		return dst
+	}
+	return m.state.LastReturns(dst)
 }
 
 func (e *engine) ClearIntervals() {

@@ -17,7 +17,7 @@ func (e *engine) update(m *member) {
 	for epoch := range c.Epochs {
 		order := e.rowOrder(m, epoch)
 		for first := 0; first < len(order); first += size {
-			if !e.minibatch(m, order[first:first+size]) {
+			if !e.minibatch(m, order[first:first+size]) || len(m.steps) == c.MinibatchLimit {
 				m.state.AdaptKLBeta(c, m.steps)
 				return
 			}
@@ -32,7 +32,7 @@ func (e *engine) rowOrder(m *member, epoch int) []int32 {
 	if e.permutations != nil {
 		return e.permutations[epoch]
 	}
-	host.Permutation(e.order, e.key(m), host.PermutationAddress(m.index, *m.state.Updates, e.config.Epochs, epoch), e.sort)
+	host.Permutation(e.order, e.key(m), host.PermutationAddress(m.id, *m.state.Updates, e.config.Epochs, epoch), e.sort)
 	return e.order
 }
 

@@ -33,6 +33,7 @@ func Header() string {
 		{"CHUNK_LEN", cu.ChunkLen}, {"EPISODE_WINDOW", kernels.EpisodeWindow},
 		{"TERMINATED", cu.Terminated}, {"TRUNCATED", cu.Truncated},
 		{"EFFECT_COPY", cu.EffectCopy}, {"EFFECT_ZERO", cu.EffectZero},
+		{"EFFECT_SCALE", cu.EffectScale}, {"EFFECT_SQUARE", cu.EffectSquare},
 		{"TERM_POLICY", cu.TermPolicy}, {"TERM_VALUE", cu.TermValue}, {"TERM_ENTROPY", cu.TermEntropy},
 		{"TERM_KL", cu.TermKL}, {"TERM_CLIPPED", cu.TermClipped}, {"LOSS_TERMS", cu.LossTerms},
 		{"FUSED_HIDDEN", cu.FusedHidden}, {"FUSED_OBS", cu.FusedObs}, {"FUSED_ACTIONS", cu.FusedActions},
@@ -40,11 +41,11 @@ func Header() string {
 	} {
 		fmt.Fprintf(&b, "#define %s %d\n", c.name, c.value)
 	}
-	b.WriteString("\n// The hyperparameters in the order of a member's state.\nenum {\n")
+	b.WriteString("\n// The hyperparameters in the order of a member's state; those of the environment\n// follow, HYPER_MAX in all at most.\nenum {\n")
 	for h := range kernels.NumHyperparameters {
 		fmt.Fprintf(&b, "  HYPER_%s = %d,\n", strings.ToUpper(h.String()), h)
 	}
-	fmt.Fprintf(&b, "  HYPER_COUNT = %d\n};\n", kernels.NumHyperparameters)
+	fmt.Fprintf(&b, "  HYPER_ENVIRONMENT = %d,\n  HYPER_MAX = %d\n};\n", kernels.NumHyperparameters, kernels.MaxHyperparameters)
 	for _, v := range []any{cu.Layer{}, cu.Span{}, cu.Network{}, cu.Offsets{}, cu.Params{}, cu.Rows{}, cu.Chunk{},
 		cu.Coefficients{}, cu.Minibatch{}, cu.Progress{}, cu.Report{}, cu.Segment{}, cu.Pair{}} {
 		writeStruct(&b, reflect.TypeOf(v))

@@ -1,0 +1,6 @@
+package bandit
+
+import "errors"
+
+// ErrFewData says that there are fewer than [MinObservations] observations.
+var ErrFewData = errors.New("bandit: too few observations")
