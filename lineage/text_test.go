@@ -109,6 +109,11 @@ func TestTextFitsATerminal(t *testing.T) {
 					}
 				}
 				require.Len(t, drawn(out), want)
+				hidden := ""
+				if n := len(tree.Lives) - want; n > 0 {
+					hidden = fmt.Sprint(n)
+				}
+				require.Equal(t, hidden, strings.TrimSuffix(regexp.MustCompile(`(?m)^\d+ lives without`).FindString(out), " lives without"))
 				require.Len(t, regexp.MustCompile(`(?m)  living( +\+\d+)?$`).FindAllString(out, -1), 64, "every member is there once")
 			}
 			for m := range 64 {

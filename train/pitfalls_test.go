@@ -69,12 +69,43 @@ func TestExploitFromAMemberWithoutACheckpoint(t *testing.T) {
 	require.Positive(t, seen)
 }
 
+func TestMomentumIsScaledWithTheLearningRate(t *testing.T) {
+	cfg := smallConfig(t, "pbt.optimizer_lr_scaling=true", "pbt.optimizer_exploit_strategy=copy")
+	var moment *Moment
+	var source tensor.Member
+	seen := 0
+	lifetime(t, cfg, func(m *Moment) error {
+		moment, source = m, tensor.NewMember(m.Layout())
+		return m.State(m.Decisions[0].Source, source)
+	}, func(r *Run) {
+		if moment == nil {
+			return
+		}
+		d := moment.Decisions[0]
+		moment = nil
+		scale := float32(float64(float32(d.SourceValues["learning_rate"])) / float64(float32(d.After["learning_rate"])))
+		require.NotEqual(t, float32(1), scale)
+		got := stateOf(t, r, d.Member).Float32(kernels.SectionOptimizer, "exp_avg/actor.0.weight")
+		for i, x := range source.Float32(kernels.SectionOptimizer, "exp_avg/actor.0.weight") {
+			require.Equal(t, x*scale, got[i])
+		}
+		seen++
+	})
+	require.Positive(t, seen)
+}
+
 // A member whose weights have become NaN may still have the best score: that of
 // the episodes from before.
 func TestMemberWithNaNWeightsIsQuarantinedAndReplaced(t *testing.T) {
-	for _, method := range []string{"truncation", "binary_tournament", "t_test"} {
-		t.Run(method, func(t *testing.T) {
-			cfg := smallConfig(t, "pbt.exploit_method="+method, "pbt.burn_in=2")
+	// Actions that are not finite leave the pendulum's state so, for good.
+	for name, set := range map[string][]string{
+		"truncation":        {"pbt.exploit_method=truncation"},
+		"binary_tournament": {"pbt.exploit_method=binary_tournament"},
+		"t_test":            {"pbt.exploit_method=t_test"},
+		"pendulum":          {"env.id=Pendulum-v1", "ppo.steps=64", "run.total_steps=12288"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := smallConfig(t, append(set, "pbt.burn_in=2")...)
 			var warnings []string
 			best, poisoned := -1, false
 			replaced := int64(0)
@@ -146,10 +177,10 @@ func TestRunWithoutAnyFiniteMemberEnds(t *testing.T) {
 // A short evaluation is noisy, and the largest of several noisy scores is lucky:
 // with exploit_reevaluate a decision has to hold with fresh episodes.
 func TestEvaluationNoiseDoesNotChooseALuckyMember(t *testing.T) {
-	const noisy = "pbt.metric_name=eval_return"
-	plain := lifetime(t, smallConfig(t, noisy, "pbt.eval_episodes=1"), nil, nil)
+	noisy := []string{"pbt.metric_name=eval_return", "pbt.eval_episodes=1", "pbt.exploit_method=binary_tournament"}
+	plain := lifetime(t, smallConfig(t, noisy...), nil, nil)
 	checked := 0
-	again := lifetime(t, smallConfig(t, noisy, "pbt.eval_episodes=1", "pbt.exploit_reevaluate=true"), func(m *Moment) error {
+	again := lifetime(t, smallConfig(t, append(noisy, "pbt.exploit_reevaluate=true")...), func(m *Moment) error {
 		for _, d := range m.Decisions {
 			require.NotNil(t, d.MemberReevaluated)
 			require.NotNil(t, d.SourceReevaluated)
@@ -168,7 +199,8 @@ func TestEvaluationNoiseDoesNotChooseALuckyMember(t *testing.T) {
 // Every exploit has its line at once, and its outcome when it is known.
 func TestOutcomesOfExploits(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a")
-	cfg := smallConfig(t, "pbt.telemetry_episodes=3", "pbt.perturbation_interval=4", "run.total_steps=5000")
+	cfg, err := load(t, small, "pbt.telemetry_episodes=3", "pbt.perturbation_interval=4", "run.total_steps=5000")
+	require.NoError(t, err)
 	run, err := New(cfg, Options{Dir: dir})
 	require.NoError(t, err)
 	defer run.Close()

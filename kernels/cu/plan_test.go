@@ -9,6 +9,7 @@ import (
 
 	"brood/env"
 	"brood/kernels"
+	"brood/tensor"
 )
 
 func planConfig(t *testing.T, change func(*kernels.Config)) *kernels.Config {
@@ -94,3 +95,51 @@ func TestPlanChoosesKernels(t *testing.T) {
 
 // renamed is a user's environment under a native one's name.
 type renamed struct{ env.Vector }
+
+// Members of any part of a plan draw the numbers of their place in the whole
+// population; clones all draw those of the first.
+func TestPlanAddressesMembers(t *testing.T) {
+	for _, clones := range []bool{false, true} {
+		c := planConfig(t, func(c *kernels.Config) { c.FirstMember, c.Clones = 5, clones })
+		p, err := NewPlan(c, 10, false)
+		require.NoError(t, err)
+		part := p.Params.Slice(2, 1)
+		assert.Equal(t, int32(c.RandomMember(10)), p.Params.FirstMember)
+		assert.Equal(t, int32(c.RandomMember(12)), part.FirstMember)
+		assert.Equal(t, int32(c.RandomMember(1)-c.RandomMember(0)), part.MemberStep)
+	}
+}
+
+// Every strategy is a row of segments, with the mean scaled and not; none touches
+// what a member keeps.
+func TestPlanSegments(t *testing.T) {
+	p, err := NewPlan(planConfig(t, func(*kernels.Config) {}), 0, false)
+	require.NoError(t, err)
+	require.Len(t, p.Treatments, 2*len(kernels.Strategies()))
+	kept := p.Layout.Section(kernels.SectionEnvironment)
+	optimizer := p.Layout.Section(kernels.SectionOptimizer)
+	for i, x := range p.Treatments {
+		touched := int64(0)
+		for _, s := range p.Segments[i] {
+			end := s.Offset + s.Bytes
+			assert.True(t, end <= int64(kept.Offset) || s.Offset >= int64(kept.Offset+kept.Size), "%v", x)
+			touched += max(0, min(end, int64(optimizer.Offset+optimizer.Size))-max(s.Offset, int64(optimizer.Offset)))
+		}
+		want := int64(optimizer.Size)
+		if x.Strategy == kernels.StrategyStale {
+			want = 0
+		}
+		assert.Equal(t, want, touched, "%v: bytes of the optimizer's state", x)
+	}
+}
+
+func TestPlanRefusesSquaresOfWhatIsNotStaged(t *testing.T) {
+	p, err := NewPlan(planConfig(t, func(*kernels.Config) {}), 0, false)
+	require.NoError(t, err)
+	effects := tensor.Effects{kernels.GroupExpAvg: tensor.Scaled, kernels.GroupExpAvgSq: tensor.Squared, kernels.GroupStep: tensor.FromSource}
+	require.NoError(t, checkEffects(p.Layout, effects))
+	effects[kernels.GroupStep] = tensor.Own
+	require.ErrorContains(t, checkEffects(p.Layout, effects), "does not take these")
+	effects[kernels.GroupStep], effects[kernels.GroupExpAvg] = tensor.FromSource, tensor.Zero
+	require.ErrorContains(t, checkEffects(p.Layout, effects), "does not take these")
+}

@@ -3,6 +3,7 @@ package experiment
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"brood/internal/stats"
 	"brood/study"
@@ -101,7 +102,7 @@ func (r *report) ofRuns(values []float64) string {
 	if missing := len(r.spec.Seeds) - len(values); missing > 0 && len(values) > 0 {
 		text += fmt.Sprintf(" (%s without)", plural(missing, "run"))
 	}
-	return text
+	return strings.TrimSpace(text)
 }
 
 // compareRuns says which strategies differ from the reference over whole runs, by
@@ -122,6 +123,8 @@ func (r *report) compareRuns(workload int) string {
 			}
 		}
 		switch i := bootstrap([][]float64{differences}); {
+		case len(differences) < leastForInterval:
+			return fmt.Sprintf("With fewer than %d seeds nothing is said of differences between strategies.", leastForInterval)
 		case i.Low > 0 || i.High < 0:
 			text += fmt.Sprintf("During the run %s differs from %s by %s. ", arm.Name, reference, formatInterval(i, 1))
 		default:
@@ -132,5 +135,5 @@ func (r *report) compareRuns(workload int) string {
 		text += fmt.Sprintf("During the run no difference to %s is shown for %s (the intervals of the mean differences of runs of the same seed contain 0).",
 			reference, numbers(slices.Clone(open)))
 	}
-	return text
+	return strings.TrimSpace(text)
 }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 
 	"brood/ckpt"
 	"brood/internal/stats"
@@ -67,9 +68,10 @@ func newPlot(title, x, y string) *plot.Plot {
 	return p
 }
 
-// save writes the plot with its legend to the right of the data.
+// save writes the plot with its legend to the right of the data, in the format of
+// the file's extension.
 func (r *report) save(p *plot.Plot, legend plot.Legend, file string) error {
-	canvas, err := draw.NewFormattedCanvas(plotWidth, plotHeight, "svg")
+	canvas, err := draw.NewFormattedCanvas(plotWidth, plotHeight, strings.TrimPrefix(filepath.Ext(file), "."))
 	if err != nil {
 		return fmt.Errorf("study: plot %s: %w", file, err)
 	}

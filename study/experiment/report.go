@@ -80,6 +80,8 @@ func (r *report) write(command string) error {
 		for w := range s.Presets {
 			r.state(w)
 		}
+		r.printf("\nOf the %s behind these sentences about one in twenty excludes 0 by chance alone.\n",
+			plural(len(s.Presets)*(len(s.arms)-1)*(len(r.after)-1), "interval"))
 		for w := range s.Presets {
 			if err := r.exploits(w); err != nil {
 				return err
