@@ -41,7 +41,9 @@ const (
 	// Both resamples with the hyperparameter's probability, else perturbs.
 	Both ExploreMethod = "both"
 	// PB2 takes what a Gaussian process bandit over the population's improvements
-	// suggests (Parker-Holder et al. 2020, arXiv:2002.02518); see package bandit.
+	// suggests (Parker-Holder et al. 2020, arXiv:2002.02518); see package bandit. It
+	// resamples until there is enough to suggest from. It is for ranges: hyperparameters
+	// with a list of values are perturbed.
 	PB2 ExploreMethod = "pb2"
 )
 

@@ -22,6 +22,9 @@ import (
 //		... // carry them out
 //	}
 //
+// Members that train at their own pace leave config.Due out: each reports whenever
+// it has a score, and Ready counts those that have done an interval.
+//
 // Its decisions depend on the config, the seed and the scores, and not on the
 // order in which scores are reported. It is not safe for concurrent use.
 type Scheduler struct {

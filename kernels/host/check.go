@@ -43,9 +43,7 @@ func Check(c *kernels.Config) error {
 	k.require(c.FirstMember >= 0 && c.FirstMember <= MaxPopulation-max(1, c.Population), "FirstMember is %d; it must be in [0, %d]",
 		c.FirstMember, MaxPopulation-max(1, c.Population))
 	k.environment(c)
-	if c.Env != nil {
-		k.add(CheckHyperparameters(c, c.Hyperparameters))
-	}
+	k.add(CheckHyperparameters(c, c.Hyperparameters))
 	return k.error()
 }
 
@@ -79,18 +77,24 @@ func CheckHyperparameters(c *kernels.Config, h kernels.Hyperparameters) error {
 			k.require(finite(v) && v >= 0, "hyperparameter %s is %v; it must be finite and not negative", i, v)
 		}
 	}
-	own := c.Env.Spec().Hyperparameters
-	for i, v := range h[kernels.NumHyperparameters:] {
-		if i >= len(own) {
-			k.require(v == 0, "hyperparameter %d of the environment is %v; it must be 0: there are %d", i, v, len(own))
-			continue
-		}
-		e := own[i] // its bounds rounded as the value is
-		k.require(v >= float32(e.Min) && v <= float32(e.Max), "hyperparameter %s is %v; it must be in [%g, %g]", e.Name, v, e.Min, e.Max)
+	if c.Env != nil { // else an error of its own
+		k.own(c.Env.Spec(), h[kernels.NumHyperparameters:])
 	}
 	k.require(c.Critic.Type != kernels.QuantileCritic || !(h[kernels.ValueClip] > 0),
 		"hyperparameter value_clip is %v; it must be 0 (off) with the quantile critic", h[kernels.ValueClip])
 	return k.error()
+}
+
+// own checks the values of the environment's hyperparameters.
+func (k *checker) own(spec env.Spec, values []float32) {
+	for i, v := range values {
+		if i >= len(spec.Hyperparameters) {
+			k.require(v == 0, "hyperparameter %d of the environment is %v; it must be 0: there are %d", i, v, len(spec.Hyperparameters))
+			continue
+		}
+		e := spec.Hyperparameters[i] // its bounds rounded as the value is
+		k.require(v >= float32(e.Min) && v <= float32(e.Max), "hyperparameter %s is %v; it must be in [%g, %g]", e.Name, v, e.Min, e.Max)
+	}
 }
 
 type checker struct{ errs []error }
