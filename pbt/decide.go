@@ -17,14 +17,14 @@ import (
 // Members rank by score, ties by ID with the lower first. A score that is not
 // finite counts as none: an infinite return or loss is a broken learner, not the
 // best or a comparable one. A member with such a score ranks last and is never
-// copied from.
+// copied from. So does one that has reported none, since the start or since it copied.
 //
 // Only a member that is due copies: one that was Scored, has done BurnIn updates,
 // and PerturbationInterval since its Mark. Whoever has a score may be copied, due
-// or not.
+// or not. A member without a report is due once every due member has done that many
+// updates since its Mark; before, truncation leaves it out of account.
 //
-//   - Truncation: of the members that were Scored, each of the worst
-//     [Config.Truncated] copies one drawn uniformly from as many best, or from those
+//   - Truncation: each of the worst [Config.Truncated] copies one drawn uniformly from as many best, or from those
 //     of them that have a score. The rank alone decides: with equal scores the higher
 //     IDs copy the lower.
 //   - BinaryTournament: each member draws another uniformly and copies it if its
@@ -70,8 +70,9 @@ func propose(c *Config, population []Member, interval int, key rng.Key) []Decisi
 	slices.SortFunc(members, func(a, b Member) int { return cmp.Compare(a.ID, b.ID) })
 
 	var decisions []Decision
+	pace := c.pace(members)
 	for i, j := range chooseSources(c, members, interval, key) {
-		if j < 0 || !c.due(&members[i]) {
+		if j < 0 || !c.due(&members[i]) && !c.overdue(&members[i], pace) {
 			continue
 		}
 		member, source := &members[i], &members[j]
@@ -109,10 +110,13 @@ func chooseSources(c *Config, members []Member, interval int, key rng.Key) []int
 
 // truncate fills sources under truncation.
 func truncate(c *Config, members []Member, sources []int, draw func(i, n int) int) {
-	// Who has reported nothing since it last copied, or ever, is neither good nor
-	// bad: with members that report at different times it would keep the worst from
-	// their places.
-	ranked := slices.DeleteFunc(rank(c, members), func(i int) bool { return !members[i].Scored && !members[i].Quarantined })
+	// Who could not report yet is neither good nor bad: where members train at their
+	// own pace it would keep the worst from their places.
+	pace := c.pace(members)
+	ranked := slices.DeleteFunc(rank(c, members), func(i int) bool {
+		m := &members[i]
+		return !m.Scored && !m.Quarantined && !c.overdue(m, pace)
+	})
 	n := c.Truncated(len(ranked))
 	best := slices.DeleteFunc(slices.Clone(ranked[:n]), func(i int) bool { return !finite(members[i].score()) })
 	if len(best) == 0 {

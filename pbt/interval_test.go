@@ -83,14 +83,30 @@ func TestMembersAtDifferentUpdates(t *testing.T) {
 	require.True(t, s.Ready())
 }
 
-// Members that copied and have not reported since must not shield the worst of
-// those that have: at any time some have no score.
-func TestMembersWithoutAScoreTakeNoPlaceAmongTheWorst(t *testing.T) {
+// A member that copied and could not report since must not shield the worst of
+// those that have: where members train at their own pace, at any time some have no
+// score. One that reports nothing over a whole interval is the worst itself.
+func TestMemberWithoutAScoreRanksLastOnceItHadItsTime(t *testing.T) {
 	p := scored(nan(), 1, 2, 3, 4)
-	p[0].Scored = false
-	decisions := Decide(configX(5), p, 0, rng.NewKey(1))
-	require.Len(t, decisions, 1)
-	require.Equal(t, []int{1, 4}, []int{decisions[0].Member, decisions[0].Source})
+	p[0].Scored, p[0].Mark = false, p[1].Step-1
+	c := configX(5)
+	c.PerturbationInterval = 2
+	for i := range p[1:] {
+		p[1+i].Step++
+	}
+	pair := func() []int {
+		decisions := Decide(c, p, 0, rng.NewKey(1))
+		require.Len(t, decisions, 1)
+		return []int{decisions[0].Member, decisions[0].Source}
+	}
+	require.Equal(t, []int{0, 4}, pair())
+	p[0].Mark++
+	require.Equal(t, []int{1, 4}, pair())
+	p[3].Step-- // one that is behind says nothing while it is not due itself
+	p[0].Mark--
+	require.Equal(t, []int{0, 4}, pair())
+	c.BurnIn = p[1].Step + 1
+	require.Empty(t, Decide(c, p, 0, rng.NewKey(1)))
 }
 
 func drawMarks(t *rapid.T, s *scenario) {
@@ -118,7 +134,8 @@ func TestIntervalProperties(t *testing.T) {
 	property(t, "only who is due copies, only who has a score is copied", func(t *rapid.T, s scenario) {
 		drawMarks(t, &s)
 		for _, d := range s.decide() {
-			require.True(t, s.config.due(&s.population[d.Member]))
+			m := &s.population[d.Member]
+			require.True(t, s.config.due(m) || s.config.overdue(m, s.config.pace(s.population)))
 			require.True(t, finite(s.population[d.Source].Performance))
 			require.NotEqual(t, d.Member, d.Source)
 		}
@@ -139,12 +156,16 @@ func TestIntervalProperties(t *testing.T) {
 		if due == 0 {
 			return
 		}
-		_, err := scheduler.ExploitAndExplore()
+		pace := s.config.pace(before)
+		decisions, err := scheduler.ExploitAndExplore()
 		require.NoError(t, err)
 		for i, m := range scheduler.Population() {
 			want := before[i].Mark
-			if s.config.due(&before[i]) {
+			switch {
+			case s.config.due(&before[i]):
 				want = before[i].Step
+			case slices.ContainsFunc(decisions, func(d Decision) bool { return d.Member == i }):
+				want = max(want, pace) // it reported nothing
 			}
 			require.Equal(t, want, m.Mark)
 			require.False(t, s.config.due(&m), "an interval was just decided")

@@ -50,6 +50,24 @@ func (c *Config) due(m *Member) bool {
 	return m.Quarantined || m.Scored && m.Step >= c.BurnIn && m.Step-m.Mark >= c.PerturbationInterval
 }
 
+// pace is the least number of updates that the due members with a score have done:
+// what is known of members that report nothing. -1: no member is due.
+func (c *Config) pace(members []Member) int64 {
+	pace := int64(-1)
+	for i := range members {
+		if m := &members[i]; m.Scored && c.due(m) && (pace < 0 || m.Step < pace) {
+			pace = m.Step
+		}
+	}
+	return pace
+}
+
+// overdue reports whether a member that has nothing to be judged by has had as many
+// updates as the others for it, as far as that is known.
+func (c *Config) overdue(m *Member, pace int64) bool {
+	return !m.Scored && !m.Quarantined && pace >= c.BurnIn && pace-m.Mark >= c.PerturbationInterval
+}
+
 func (m Member) clone() Member {
 	m.Hyperparameters = maps.Clone(m.Hyperparameters)
 	m.Returns = slices.Clone(m.Returns)

@@ -85,6 +85,8 @@ func TestObservations(t *testing.T) {
 
 			s.State().Observations[0].Hyperparameters["x"] = -1
 			require.Positive(t, s.State().Observations[0].Hyperparameters["x"], "its own copy")
+			*s.Population()[1].Baseline = -1
+			require.Equal(t, sign*21, *s.Population()[1].Baseline, "its own copy")
 			s.InitializePopulation()
 			require.Empty(t, s.State().Observations)
 		})

@@ -16,6 +16,7 @@ func TestQuarantine(t *testing.T) {
 	s := newScheduler(t, configX(3), 1)
 	report(t, s, 1, 9, 2, 3)
 	require.NoError(t, s.Quarantine(0))
+	require.True(t, math.IsNaN(s.Population()[0].Performance), "from now on")
 	require.NoError(t, s.UpdatePerformance(0, 10, 2), "episodes from before may still end well")
 	m := s.Population()[0]
 	require.True(t, m.Quarantined)

@@ -47,6 +47,7 @@ func TestReevaluate(t *testing.T) {
 			}
 			s.SetReevaluate(func(members []int) ([]float64, error) {
 				require.Equal(t, []int{0, 1}, members)
+				members[0], members[1] = 7, 8 // its own copy
 				return []float64{test.member, test.source}, nil
 			})
 			before := s.Population()

@@ -206,6 +206,7 @@ func (s *Scheduler) checkReady() error {
 
 // apply ends an interval in the records.
 func (s *Scheduler) apply(decisions []Decision) {
+	pace := s.config.pace(s.members)
 	for i := range s.members {
 		m := &s.members[i]
 		if !s.config.due(m) {
@@ -220,6 +221,9 @@ func (s *Scheduler) apply(decisions []Decision) {
 		d := &decisions[i]
 		m := &s.members[d.Member]
 		m.Hyperparameters = maps.Clone(d.After)
+		if !m.Scored {
+			m.Mark = max(m.Mark, pace)
+		}
 		m.Performance, m.Scored, m.Quarantined, m.Returns, m.Baseline = math.NaN(), false, false, nil, nil
 	}
 }

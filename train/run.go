@@ -170,6 +170,13 @@ func prepare(cfg Config, opts Options) (*Run, error) {
 		index, _ := kernels.HyperparameterOf(engineConfig.Env.Spec(), h.Name) // Validate has seen the name
 		r.evolved = append(r.evolved, evolved{index, h.Name})
 	}
+	// What is scheduled is no constant either, and belongs in the metrics.
+	for _, s := range cfg.Run.Schedule {
+		if !slices.ContainsFunc(r.evolved, func(e evolved) bool { return e.name == s.Name }) {
+			index, _ := kernels.HyperparameterOf(engineConfig.Env.Spec(), s.Name)
+			r.evolved = append(r.evolved, evolved{index, s.Name})
+		}
+	}
 	return r, nil
 }
 

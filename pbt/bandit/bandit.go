@@ -33,7 +33,9 @@ const (
 	// close to zero or negative and a likelihood of three unknowns says nothing.
 	MinObservations = 4
 	// MaxObservations is how many observations Fit uses, the newest; older ones
-	// never change a result and need not be kept.
+	// never change a result and need not be kept. A fit is cubic in it: with 6
+	// hyperparameters a decision takes 26 ms at 128, 42 to 58 ms at 256 and 70 ms
+	// and more at 320 on one core, of which the fit is three quarters.
 	MaxObservations = 256
 )
 

@@ -60,7 +60,7 @@ func TestSuggestIsDeterministicAndInBounds(t *testing.T) {
 func TestSuggestOfHugeAndTinyChanges(t *testing.T) {
 	want, err := Suggest(reference(), 5, nil, uniform(1))
 	require.NoError(t, err)
-	for _, scale := range []float64{1e-300, 1e-30, 1e30, 1.9e307} {
+	for _, scale := range []float64{1e-300, 1e-30, 1e30, 1e307} {
 		data := reference()
 		for i := range data {
 			data[i].Change *= scale
@@ -69,11 +69,28 @@ func TestSuggestOfHugeAndTinyChanges(t *testing.T) {
 		require.NoError(t, err)
 		require.InDeltaSlice(t, want, got, 1e-2, "scale %v", scale)
 	}
-	data := reference()
-	data[0].Change, data[1].Change = math.MaxFloat64, -math.MaxFloat64
-	got, err := Suggest(data, 5, nil, uniform(1))
-	require.NoError(t, err)
-	require.NoError(t, checkPoint(got, 2))
+}
+
+// The ends of what a float64 can hold are changes like others.
+func TestStandardise(t *testing.T) {
+	by := func(signs []float64, scale, offset float64) []float64 {
+		points := make([]Observation, len(signs))
+		for i, sign := range signs {
+			points[i].Change = offset + scale*sign
+		}
+		return standardise(points)
+	}
+	signs := []float64{1, 1, 1, -1, 1}
+	want := []float64{.5, .5, .5, -2, .5}
+	for _, scale := range []float64{math.SmallestNonzeroFloat64, 1e-300, 1, math.MaxFloat64} {
+		require.InDeltaSlice(t, want, by(signs, scale, 0), 1e-12, "scale %v", scale)
+	}
+	require.InDeltaSlice(t, want, by(signs, 1e-3, 1e9), 1e-3)
+	for _, equal := range []float64{0, 0.1, -math.MaxFloat64} {
+		require.Equal(t, make([]float64, 5), by(signs, 0, equal))
+	}
+	outlier := append(make([]float64, 99), 1)
+	require.Equal(t, 2.0, by(outlier, 1, 0)[99], "cut")
 }
 
 // A stream of numbers stays in step whatever the data are.

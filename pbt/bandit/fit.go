@@ -143,28 +143,37 @@ func spread(points []Observation, y []float64, n int) ([]Observation, []float64)
 const cut = 2
 
 // standardise returns the changes with mean 0 and standard deviation 1, cut, or
-// zeros where all are equal. It divides by the largest first, so that sums and
-// squares of no finite changes overflow or vanish.
+// zeros where all are equal. It scales them to [-1, 1] and then to [0, 1] first,
+// so that no finite changes overflow or vanish in a difference, sum or square.
 func standardise(points []Observation) []float64 {
 	y := make([]float64, len(points))
-	low, high := points[0].Change, points[0].Change
+	largest := 0.0
 	for i := range points {
-		low, high = min(low, points[i].Change), max(high, points[i].Change)
+		y[i] = points[i].Change
+		largest = max(largest, math.Abs(y[i]))
 	}
-	if low == high {
+	if largest > 0 {
+		divide(y, largest)
+	}
+	floats.AddConst(-floats.Min(y), y)
+	width := floats.Max(y)
+	if width == 0 {
 		return y
 	}
-	// The half keeps high - low finite.
-	middle, half := low/2+high/2, high/2-low/2
-	for i := range points {
-		y[i] = (points[i].Change/2 - middle/2) / half
-	}
+	divide(y, width)
 	floats.AddConst(-floats.Sum(y)/float64(len(y)), y)
-	deviation := floats.Norm(y, 2) / math.Sqrt(float64(len(y)))
+	divide(y, floats.Norm(y, 2)/math.Sqrt(float64(len(y))))
 	for i := range y {
-		y[i] = min(max(y[i]/deviation, -cut), cut)
+		y[i] = min(max(y[i], -cut), cut)
 	}
 	return y
+}
+
+// divide divides and does not multiply by 1/by, which overflows for tiny ones.
+func divide(y []float64, by float64) {
+	for i := range y {
+		y[i] /= by
+	}
 }
 
 // likelihood is the marginal likelihood of observations [n] by hyperparameters.

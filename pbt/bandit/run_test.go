@@ -47,12 +47,17 @@ func live(t *testing.T, seed uint64, members, intervals int, noise float64, opti
 	return lost
 }
 
-// byModel chooses with the hyperparameters searched in a box.
+// byModel chooses with the hyperparameters searched in a box, by one fit for an
+// interval.
 func byModel(t *testing.T, within func(dimensions int) box) func([]Observation, float64, [][]float64, func() float64) []float64 {
+	var model *Model
 	return func(data []Observation, time float64, pending [][]float64, draw func() float64) []float64 {
-		points, err := newest(data, time)
-		require.NoError(t, err)
-		x, err := fit(points, time, within(len(points[0].X))).Suggest(pending, draw)
+		if len(pending) == 0 {
+			points, err := newest(data, time)
+			require.NoError(t, err)
+			model = fit(points, time, within(len(points[0].X)))
+		}
+		x, err := model.Suggest(pending, draw)
 		require.NoError(t, err)
 		return x
 	}

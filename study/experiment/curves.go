@@ -12,6 +12,9 @@ import (
 // curvePoints is about how many points of a curve are drawn.
 const curvePoints = 60
 
+// leastRuns is the least number of runs that a difference is claimed for.
+const leastRuns = 5
+
 // curve is the interquartile mean of the best return over runs, by steps.
 type curve struct {
 	steps []float64
@@ -123,8 +126,8 @@ func (r *report) compareRuns(workload int) string {
 			}
 		}
 		switch i := bootstrap([][]float64{differences}); {
-		case len(differences) < leastForInterval:
-			return fmt.Sprintf("With fewer than %d seeds nothing is said of differences between strategies.", leastForInterval)
+		case len(differences) < leastRuns:
+			return fmt.Sprintf("With fewer than %d seeds nothing is said of differences between strategies.", leastRuns)
 		case i.Low > 0 || i.High < 0:
 			text += fmt.Sprintf("During the run %s differs from %s by %s. ", arm.Name, reference, formatInterval(i, 1))
 		default:

@@ -80,7 +80,9 @@ func (r *report) save(p *plot.Plot, legend plot.Legend, file string) error {
 	if _, err := canvas.WriteTo(&text); err != nil {
 		return fmt.Errorf("study: plot %s: %w", file, err)
 	}
-	return ckpt.WriteFile(ckpt.OS, filepath.Join(r.dir, file), text.Bytes())
+	// Where Liberation Sans is not installed a browser would take a serif font.
+	drawing := bytes.ReplaceAll(text.Bytes(), []byte("font-family:Liberation Sans;"), []byte("font-family:Liberation Sans,Arial,Helvetica,sans-serif;"))
+	return ckpt.WriteFile(ckpt.OS, filepath.Join(r.dir, file), drawing)
 }
 
 func drawPlot(c draw.Canvas, p *plot.Plot, legend plot.Legend) {
@@ -150,6 +152,26 @@ func positions(names []string) plot.ConstantTicks {
 	return ticks
 }
 
+// logTicks are 1, 2 and 5 times the powers of ten; with many powers, those alone
+// have labels.
+func logTicks(low, high float64) (ticks []plot.Tick) {
+	first, last := math.Floor(math.Log10(low)), math.Ceil(math.Log10(high))
+	for power := first; power <= last; power++ {
+		for _, by := range []float64{1, 2, 5} {
+			value := by * math.Pow(10, power)
+			if value < low || value > high {
+				continue
+			}
+			tick := plot.Tick{Value: value}
+			if by == 1 || last-first <= 2 {
+				tick.Label = strconv.FormatFloat(value, 'g', 2, 64)
+			}
+			ticks = append(ticks, tick)
+		}
+	}
+	return ticks
+}
+
 // beside moves the i-th of n series so that their error bars do not cover each
 // other.
 func beside(i, n int) float64 { return (float64(i) - float64(n-1)/2) * 0.09 }
@@ -179,8 +201,9 @@ func (r *report) plotReturns(workload int, file string) error {
 	return r.save(p, legend, file)
 }
 
-// plotDistribution draws a figure of every exploit by arm, with the quartiles. It
-// says whether there was anything to draw.
+// plotDistribution draws a figure of every exploit by arm, with the quartiles, on a
+// logarithmic axis or, for a cosine, one from -1 to 1. It says whether there was
+// anything to draw.
 func (r *report) plotDistribution(workload int, file, title, axis string, of func(arm int) func(*Exploit) *float64, log bool) (drawn bool, err error) {
 	p := newPlot(title, "", axis)
 	legend := p.Legend
@@ -203,9 +226,13 @@ func (r *report) plotDistribution(workload int, file, title, axis string, of fun
 		return false, nil
 	}
 	if log {
-		p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
-	} else {
+		p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.TickerFunc(logTicks)
+		p.Y.Min, p.Y.Max = p.Y.Min*0.8, p.Y.Max*1.25
+	} else { // a cosine
 		zeroLine(p, 0)
+		p.Y.Min, p.Y.Max = -1.05, 1.05
+		p.Y.Tick.Marker = plot.ConstantTicks{{Value: -1, Label: "-1"}, {Value: -0.5, Label: "-0.5"}, {Value: 0, Label: "0"},
+			{Value: 0.5, Label: "0.5"}, {Value: 1, Label: "1"}}
 	}
 	p.X.Tick.Marker = positions(names)
 	p.X.Min, p.X.Max = -0.6, float64(len(names))-0.4
@@ -265,7 +292,7 @@ func (r *report) plotCurves(workload int, file string) error {
 			return fmt.Errorf("study: plot %s: strategy %s: %w", file, arm.Name, err)
 		}
 		faint := colourOf(a)
-		faint.A = 0x24
+		faint.A = 0x1A
 		band.Color, band.LineStyle.Width = faint, 0
 		line, err := plotter.NewLine(middle)
 		if err != nil {

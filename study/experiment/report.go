@@ -118,7 +118,7 @@ func (r *report) introduce(command string) {
 	}
 	r.printf("\nArms: %s. Intervals are 95%% bootstrap intervals (%d draws)", strings.Join(s.Arms, ", "), study.Resamples)
 	if s.Counterfactuals {
-		r.printf("; those over exploits are stratified by seed. Every exploit of the reference run of each workload and seed was lived once per arm"+
+		r.printf("; those over exploits are stratified by seed, but for seeds with fewer than five. Every exploit of the reference run of each workload and seed was lived once per arm"+
 			" for %d updates, with the same weights, hyperparameters and random numbers, and played in the same %d deterministic episodes. Exploits of"+
 			" one run are not independent of each other: the intervals say how sure these figures are for such runs, not for other tasks",
 			s.Updates, s.Episodes)
@@ -170,8 +170,23 @@ func between(a, b, k int) func(*Exploit) *float64 {
 // bootstrapSeed makes the report's intervals the same every time.
 const bootstrapSeed = 1
 
+// leastInStratum is the least number of values that are drawn from on their own:
+// those of a stratum of one would always be the same, and the interval too narrow.
+const leastInStratum = 5
+
+// bootstrap is the mean and its interval; strata with too few values are taken
+// together.
 func bootstrap(strata [][]float64) stats.Interval {
-	return stats.StratifiedBootstrap(strata, stats.Mean, study.Resamples, study.Level, bootstrapSeed)
+	var large [][]float64
+	var small []float64
+	for _, stratum := range strata {
+		if len(stratum) < leastInStratum {
+			small = append(small, stratum...)
+			continue
+		}
+		large = append(large, stratum)
+	}
+	return stats.StratifiedBootstrap(append(large, small), stats.Mean, study.Resamples, study.Level, bootstrapSeed)
 }
 
 // state says in words how the arms of a workload came out.
@@ -182,37 +197,37 @@ func (r *report) state(workload int) {
 		if a == r.reference {
 			continue
 		}
-		var claims []string
-		open := []int64{}
-		for k, n := range r.after {
-			if n == 0 {
-				continue // the weights are the same
-			}
-			strata := r.values(workload, between(a, r.reference, k))
-			switch i := bootstrap(strata); {
-			case math.IsNaN(i.Mean):
-			case i.Low <= 0 && i.High >= 0:
-				open = append(open, n)
-			case i.Mean > 0:
-				claims = append(claims, fmt.Sprintf("better by %s after %s", formatInterval(i, 1), plural(int(n), "update")))
-			default:
-				claims = append(claims, fmt.Sprintf("worse by %s after %s", formatInterval(stats.Interval{Mean: -i.Mean, Low: -i.High, High: -i.Low}, 1),
-					plural(int(n), "update")))
-			}
-		}
-		if len(claims) == 0 && len(open) == 0 {
-			r.printf("- **%s**: without exploits there is nothing to say of %s.\n", s.Presets[workload].Label, arm.Name)
-			continue
-		}
-		r.printf("- **%s**: %s", s.Presets[workload].Label, arm.Name)
-		if len(claims) > 0 {
-			r.printf(" is %s than %s%s", strings.Join(claims, ", "), reference, map[bool]string{true: ";", false: "."}[len(open) > 0])
-		}
+		claims, open := r.compare(workload, a)
 		if len(open) > 0 {
-			r.printf(" after %s no difference to %s is shown (the interval contains 0).", updates(open), reference)
+			claims = append(claims, fmt.Sprintf("after %s no difference to %s is shown (the interval contains 0)", updates(open), reference))
 		}
-		r.printf("\n")
+		if len(claims) == 0 {
+			claims = []string{"without exploits there is nothing to say"}
+		}
+		r.printf("- **%s, %s**: %s.\n", s.Presets[workload].Label, arm.Name, strings.Join(claims, "; "))
 	}
+}
+
+// compare says after how many updates an arm differs from the reference and by how
+// much, and after how many that is open.
+func (r *report) compare(workload, arm int) (claims []string, open []int64) {
+	reference := r.spec.arms[r.reference].Name
+	for k, n := range r.after {
+		if n == 0 {
+			continue // the weights are the same
+		}
+		switch i := bootstrap(r.values(workload, between(arm, r.reference, k))); {
+		case math.IsNaN(i.Mean):
+		case i.Low <= 0 && i.High >= 0:
+			open = append(open, n)
+		case i.Mean > 0:
+			claims = append(claims, fmt.Sprintf("better than %s by %s after %s", reference, formatInterval(i, 1), plural(int(n), "update")))
+		default:
+			i = stats.Interval{Mean: -i.Mean, Low: -i.High, High: -i.Low}
+			claims = append(claims, fmt.Sprintf("worse than %s by %s after %s", reference, formatInterval(i, 1), plural(int(n), "update")))
+		}
+	}
+	return claims, open
 }
 
 // wallTime is the time during which at least one job ran.

@@ -206,9 +206,7 @@ func (r *report) adaptive() error {
 			cells = append(cells, intervalOf(strata, 1))
 			everywhere := slices.Concat(r.values(w, copyLessReset(copied, reset, -1))...)
 			if spread := stats.StdErr(everywhere) * math.Sqrt(float64(len(everywhere))); spread > 0 {
-				for _, list := range strata {
-					standardised = append(standardised, scaled(list, 1/spread))
-				}
+				standardised = append(standardised, scaled(slices.Concat(strata...), 1/spread))
 			}
 		}
 		all[bin] = stats.Interval{Mean: math.NaN(), Low: math.NaN(), High: math.NaN()}
@@ -227,7 +225,7 @@ func (r *report) adaptive() error {
 
 // leastForInterval is the least number of exploits that an interval is given for in
 // a bin: the bootstrap of fewer says next to nothing.
-const leastForInterval = 5
+const leastForInterval = 10
 
 func intervalOf(strata [][]float64, decimals int) string {
 	switch n := len(slices.Concat(strata...)); {
