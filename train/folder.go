@@ -61,7 +61,7 @@ func CheckNewFolder(dir string) error {
 // checkpoint recorded.
 func (r *Run) openLogs(metrics, decisions int64) error {
 	if r.opts.InMemory {
-		r.metrics, r.decisions = &appendLog{}, &appendLog{}
+		r.metrics, r.decisions = &appendLog{written: metrics}, &appendLog{written: decisions}
 		return nil
 	}
 	for _, l := range []struct {

@@ -258,6 +258,7 @@ func TestReportSaysWhatTheNumbersSay(t *testing.T) {
 	require.Contains(t, text, "| stale | -8.000 [-8.000, -8.000] | 40 of 40 |")
 	require.Contains(t, text, "| reset | - | - |")
 	require.Contains(t, text, "Copy is better than reset where the hyperparameters changed by a factor of up to 1.25, and nowhere shown to be worse")
+	require.Contains(t, text, "Of the 8 intervals behind these sentences 4 exclude 0; where nothing differs, about 0 would by chance alone.")
 	require.NotContains(t, text, "Whole runs")
 	require.NotContains(t, text, "NaN")
 }

@@ -115,7 +115,7 @@ type intervals struct {
 func (v intervals) Len() int                    { return len(v.x) }
 func (v intervals) XY(i int) (float64, float64) { return v.x[i], v.y[i].Mean }
 func (v intervals) YError(i int) (float64, float64) {
-	return v.y[i].Low - v.y[i].Mean, v.y[i].High - v.y[i].Mean
+	return v.y[i].Mean - v.y[i].Low, v.y[i].High - v.y[i].Mean
 }
 
 // addIntervals draws a line of points with error bars and names it in the legend.

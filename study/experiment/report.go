@@ -77,11 +77,13 @@ func (r *report) write(command string) error {
 	r.introduce(command)
 	if s.Counterfactuals {
 		r.printf("\n## What came out\n\n")
+		shown, all := 0, 0
 		for w := range s.Presets {
-			r.state(w)
+			claimed, open := r.state(w)
+			shown, all = shown+claimed, all+claimed+open
 		}
-		r.printf("\nOf the %s behind these sentences about one in twenty excludes 0 by chance alone.\n",
-			plural(len(s.Presets)*(len(s.arms)-1)*(len(r.after)-1), "interval"))
+		r.printf("\nOf the %s behind these sentences %d exclude 0; where nothing differs, about %.0f would by chance alone.\n",
+			plural(all, "interval"), shown, (1-study.Level)*float64(all))
 		for w := range s.Presets {
 			if err := r.exploits(w); err != nil {
 				return err
@@ -189,8 +191,9 @@ func bootstrap(strata [][]float64) stats.Interval {
 	return stats.StratifiedBootstrap(append(large, small), stats.Mean, study.Resamples, study.Level, bootstrapSeed)
 }
 
-// state says in words how the arms of a workload came out.
-func (r *report) state(workload int) {
+// state says in words how the arms of a workload came out. It returns how many
+// intervals exclude 0 and how many do not.
+func (r *report) state(workload int) (shown, notShown int) {
 	s := r.spec
 	reference := s.arms[r.reference].Name
 	for a, arm := range s.arms {
@@ -198,6 +201,7 @@ func (r *report) state(workload int) {
 			continue
 		}
 		claims, open := r.compare(workload, a)
+		shown, notShown = shown+len(claims), notShown+len(open)
 		if len(open) > 0 {
 			claims = append(claims, fmt.Sprintf("after %s no difference to %s is shown (the interval contains 0)", updates(open), reference))
 		}
@@ -206,6 +210,7 @@ func (r *report) state(workload int) {
 		}
 		r.printf("- **%s, %s**: %s.\n", s.Presets[workload].Label, arm.Name, strings.Join(claims, "; "))
 	}
+	return shown, notShown
 }
 
 // compare says after how many updates an arm differs from the reference and by how

@@ -21,9 +21,11 @@ import (
 type Options struct {
 	// Dir is the result folder; it is made where there is none.
 	Dir string
-	// Jobs is how many are done at a time.
+	// Jobs is how many are done at a time; nil:
+	// nobody is.
 	Jobs int
-	// Progress is told of every job that is finished, one at a time.
+	// Progress is told of every job that is finished, one at a time; nil:
+	// nobody is.
 	Progress func(line string)
 }
 
@@ -100,7 +102,9 @@ func (s *Spec) Run(ctx context.Context, o Options) (err error) {
 				}
 				telling.Lock()
 				finished++
-				o.Progress(fmt.Sprintf("[%d/%d] %s  %.1fs", finished, len(all), result.Job, result.Ended-result.Begun))
+				if o.Progress != nil {
+					o.Progress(fmt.Sprintf("[%d/%d] %s  %.1fs", finished, len(all), result.Job, result.Ended-result.Begun))
+				}
 				telling.Unlock()
 			}
 		})
