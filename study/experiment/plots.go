@@ -205,6 +205,9 @@ func (r *report) plotReturns(workload int, file string) error {
 // logarithmic axis or, for a cosine, one from -1 to 1. It says whether there was
 // anything to draw.
 func (r *report) plotDistribution(workload int, file, title, axis string, of func(arm int) func(*Exploit) *float64, log bool) (drawn bool, err error) {
+	if log { // gonum/plot makes room for an axis' label where it would be on a linear one
+		title, axis = title+", "+axis, ""
+	}
 	p := newPlot(title, "", axis)
 	legend := p.Legend
 	var names []string
