@@ -40,7 +40,7 @@ func TestSetExplore(t *testing.T) {
 		require.Equal(t, OpCustom, got[i].Operations["x"])
 		require.Equal(t, want[i].Operations["y"], got[i].Operations["y"], "it was not changed")
 		require.Equal(t, 10.0, custom.Population()[got[i].Member].Hyperparameters["x"])
-		small := withinFactor(got[i].SourceValues["x"], 10, 1.5) && withinFactor(got[i].SourceValues["y"], got[i].After["y"], 1.5)
+		small := WithinFactor(got[i].SourceValues["x"], 10, 1.5) && WithinFactor(got[i].SourceValues["y"], got[i].After["y"], 1.5)
 		require.Equal(t, small, got[i].Strategy == CopyOptimizer, "adaptive sees what the function returned")
 		want[i].After["x"], want[i].Operations["x"], want[i].Strategy = 10, OpCustom, got[i].Strategy
 	}

@@ -43,15 +43,16 @@ func (c *Config) resolve(d *Decision) {
 	d.Strategy = CopyOptimizer
 	for i := range c.Hyperparameters {
 		name := c.Hyperparameters[i].Name
-		if !withinFactor(d.SourceValues[name], d.After[name], c.OptimizerAdaptiveFactor) {
+		if !WithinFactor(d.SourceValues[name], d.After[name], c.OptimizerAdaptiveFactor) {
 			d.Strategy = ResetOptimizer
 		}
 	}
 }
 
-// withinFactor reports whether b is a times something in [1/f, f]. No factor leads
-// from 0 to another number, to 0, or to the other sign; 0 is within of 0.
-func withinFactor(a, b, f float64) bool {
+// WithinFactor reports whether b is a times something in [1/f, f], f at least 1: what
+// the strategy adaptive asks of every explored hyperparameter. No factor leads from
+// 0 to another number, to 0, or to the other sign; 0 is within of 0.
+func WithinFactor(a, b, f float64) bool {
 	if a == 0 || b == 0 {
 		return a == b
 	}

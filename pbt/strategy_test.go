@@ -34,7 +34,7 @@ func TestWithinFactor(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			require.Equal(t, test.want, withinFactor(test.a, test.b, test.f))
+			require.Equal(t, test.want, WithinFactor(test.a, test.b, test.f))
 		})
 	}
 }
@@ -50,8 +50,8 @@ func TestAStepByTheFactorIsWithin(t *testing.T) {
 			}
 			for _, m := range s.population {
 				v := m.Hyperparameters[h.Name]
-				require.True(t, withinFactor(v, v*h.factor(), h.factor()))
-				require.True(t, withinFactor(v, v/h.factor(), h.factor()))
+				require.True(t, WithinFactor(v, v*h.factor(), h.factor()))
+				require.True(t, WithinFactor(v, v/h.factor(), h.factor()))
 			}
 		}
 	})

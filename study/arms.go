@@ -86,17 +86,14 @@ func ChangeFactor(d *pbt.Decision) float64 {
 	return factor
 }
 
-// resolve is the strategy that the arm carries out: adaptive copies where no
-// hyperparameter left [source/factor, source*factor], else resets. The bounds are
-// formed as package pbt forms them, so that a step by the factor itself is within.
+// resolve is the strategy that the arm carries out: adaptive copies where every
+// hyperparameter is within the factor of the source's, else resets.
 func (a Arm) resolve(d *pbt.Decision, factor float64) pbt.Strategy {
 	if a.Strategy != pbt.AdaptiveOptimizer {
 		return a.Strategy
 	}
 	for name, after := range d.After {
-		before := d.SourceValues[name]
-		if after != before && (math.Signbit(before) != math.Signbit(after) || math.Abs(after) < math.Abs(before)/factor ||
-			math.Abs(after) > math.Abs(before)*factor) {
+		if !pbt.WithinFactor(d.SourceValues[name], after, factor) {
 			return pbt.ResetOptimizer
 		}
 	}
