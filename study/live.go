@@ -104,7 +104,7 @@ func (c *Case) Live(ctx context.Context, o Options) (*Lives, error) {
 	if err := engine.Restore(0, c.Source); err != nil {
 		return nil, fmt.Errorf("study: the source: %w", err)
 	}
-	source, err := play(engine, []int{0}, o.Episodes, c.Config.Run.Seed)
+	source, _, err := train.Play(engine, []int{0}, o.Episodes, c.Config.Run.Seed, episodeTime)
 	if err != nil {
 		return nil, err
 	}
@@ -158,22 +158,10 @@ func (l *Lives) begin(config *kernels.Config) ([]tensor.Member, error) {
 			return nil, fmt.Errorf("study: the exploit of arm %s: %w", arm.Name, err)
 		}
 		states[i] = arena.Member(0)
-		h, _ := l.Case.scheduled(config, l.Case.Hyperparameters, l.Case.Update)
+		h, _ := l.Case.Config.Run.Scheduled(config.Env.Spec(), l.Case.Hyperparameters, l.Case.Update)
 		host.NewState(states[i]).SetHyperparameters(h)
 	}
 	return states, nil
-}
-
-// scheduled are the hyperparameters from an update on, by run.schedule, and whether
-// it says anything about that update.
-func (c *Case) scheduled(config *kernels.Config, h kernels.Hyperparameters, update int64) (kernels.Hyperparameters, bool) {
-	changed := false
-	for _, s := range c.Config.Run.Schedule {
-		if index, ok := kernels.HyperparameterOf(config.Env.Spec(), s.Name); ok && s.Update == update {
-			h[index], changed = float32(s.Value), true
-		}
-	}
-	return h, changed
 }
 
 // live trains the arms and plays them.
@@ -184,10 +172,11 @@ func (l *Lives) live(ctx context.Context, engine kernels.Engine, o Options) erro
 	}
 	l.Returns = make([][][]float64, len(arms))
 	stats := make([]kernels.Stats, len(arms))
-	h, _ := l.Case.scheduled(engine.Config(), l.Case.Hyperparameters, l.Case.Update)
+	spec, run := engine.Config().Env.Spec(), &l.Case.Config.Run
+	h, _ := run.Scheduled(spec, l.Case.Hyperparameters, l.Case.Update)
 	for done := int64(0); ; done++ {
 		if slices.Contains(l.After, done) {
-			returns, err := play(engine, arms, o.Episodes, l.Case.Config.Run.Seed)
+			returns, _, err := train.Play(engine, arms, o.Episodes, l.Case.Config.Run.Seed, episodeTime)
 			if err != nil {
 				return err
 			}
@@ -205,7 +194,7 @@ func (l *Lives) live(ctx context.Context, engine kernels.Engine, o Options) erro
 			return fmt.Errorf("study: %d updates after the exploit: %w", done+1, err)
 		}
 		changed := false
-		if h, changed = l.Case.scheduled(engine.Config(), h, l.Case.Update+done+1); !changed {
+		if h, changed = run.Scheduled(spec, h, l.Case.Update+done+1); !changed {
 			continue
 		}
 		for i := range arms {
@@ -268,20 +257,6 @@ func restore(engine kernels.Engine, states []tensor.Member) error {
 		}
 	}
 	return nil
-}
-
-// play returns the members' true returns, [members][episodes]; the starting states
-// are the same for all members and at all times.
-func play(engine kernels.Engine, members []int, episodes int, seed uint64) ([][]float64, error) {
-	returns, lengths := make([][]float64, len(members)), make([][]int, len(members))
-	for i := range members {
-		returns[i], lengths[i] = make([]float64, episodes), make([]int, episodes)
-	}
-	err := engine.Evaluate(kernels.Evaluation{Members: members, Episodes: episodes, Seed: seed, Time: episodeTime}, returns, lengths)
-	if err != nil {
-		return nil, fmt.Errorf("study: play %d episodes: %w", episodes, err)
-	}
-	return returns, nil
 }
 
 // cosine is that of the angle between two vectors; NaN where one is 0.

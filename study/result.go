@@ -1,8 +1,6 @@
 package study
 
 import (
-	"math"
-
 	"brood/internal/stats"
 )
 
@@ -62,17 +60,17 @@ const (
 // Summary gives the figures of the lives; warnings are those of [Find].
 func (l *Lives) Summary(warnings []string) *Counterfactual {
 	d := &l.Case.Decision
-	c := &Counterfactual{Update: l.Case.Update, Member: d.Member, Source: d.Source, SourceReturn: finite(stats.Mean(l.SourceReturns)),
+	c := &Counterfactual{Update: l.Case.Update, Member: d.Member, Source: d.Source, SourceReturn: stats.OrNil(stats.Mean(l.SourceReturns)),
 		Differences: []Difference{}}
 	c.Warnings = append(append(c.Warnings, warnings...), l.Warnings...)
 	for i, arm := range l.Arms {
-		r := ArmResult{Name: arm.Name, MomentumGradientCosine: finite(l.Cosine[i]), FirstStepNorm: finite(l.FirstStep[i])}
+		r := ArmResult{Name: arm.Name, MomentumGradientCosine: stats.OrNil(l.Cosine[i]), FirstStepNorm: stats.OrNil(l.FirstStep[i])}
 		if l.Strategies[i] != arm.Strategy {
 			r.Strategy = string(l.Strategies[i])
 		}
 		for k, n := range l.After {
 			returns := l.Returns[i][k]
-			r.Returns = append(r.Returns, ReturnAfter{After: n, Mean: finite(stats.Mean(returns)), StdErr: finite(stats.StdErr(returns))})
+			r.Returns = append(r.Returns, ReturnAfter{After: n, Mean: stats.OrNil(stats.Mean(returns)), StdErr: stats.OrNil(stats.StdErr(returns))})
 		}
 		c.Arms = append(c.Arms, r)
 	}
@@ -90,7 +88,7 @@ func (l *Lives) difference(i, j, k int) Difference {
 	// The seed is that of the case, so that the figures are the same every time.
 	at := stats.Bootstrap(Paired(l.Returns[i][k], l.Returns[j][k]), stats.Mean, Resamples, Level, uint64(l.Case.Update))
 	return Difference{A: l.Arms[i].Name, B: l.Arms[j].Name, After: l.After[k],
-		Mean: finite(at.Mean), Low: finite(at.Low), High: finite(at.High)}
+		Mean: stats.OrNil(at.Mean), Low: stats.OrNil(at.Low), High: stats.OrNil(at.High)}
 }
 
 // Paired returns a - b, episode by episode.
@@ -100,12 +98,4 @@ func Paired(a, b []float64) []float64 {
 		d[i] = a[i] - b[i]
 	}
 	return d
-}
-
-// finite is nil for what JSON cannot hold.
-func finite(x float64) *float64 {
-	if math.IsNaN(x) || math.IsInf(x, 0) {
-		return nil
-	}
-	return &x
 }

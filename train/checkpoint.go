@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"brood/ckpt"
+	"brood/internal/stats"
 	"brood/kernels"
 	"brood/kernels/host"
 	"brood/pbt"
@@ -123,7 +124,7 @@ func (r *Run) prepareSaving() (*saving, error) {
 		Quarantined: r.quarantined, Outcomes: &r.outcomes}
 	for m := range r.scores {
 		x.metas = append(x.metas, r.meta(r.performance(m)))
-		state.Scores = append(state.Scores, floatOrNil(r.scores[m]))
+		state.Scores = append(state.Scores, stats.OrNil(r.scores[m]))
 	}
 	scheduler, err := json.Marshal(state)
 	if err != nil {

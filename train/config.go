@@ -3,7 +3,6 @@ package train
 import (
 	"errors"
 	"fmt"
-	"math"
 	"reflect"
 	"regexp"
 	"slices"
@@ -76,6 +75,20 @@ type ScheduledValue struct {
 	Name string `yaml:"name"`
 	// Value in the hyperparameter's own range.
 	Value float64 `yaml:"value"`
+}
+
+// Scheduled returns h with the values that the schedule gives after an update, and
+// whether it gives any.
+func (c *RunConfig) Scheduled(spec env.Spec, h kernels.Hyperparameters, update int64) (changed kernels.Hyperparameters, any bool) {
+	for _, s := range c.Schedule {
+		if s.Update != update {
+			continue
+		}
+		if index, ok := kernels.HyperparameterOf(spec, s.Name); ok {
+			h[index], any = float32(s.Value), true
+		}
+	}
+	return h, any
 }
 
 // DefaultConfig returns the defaults of every section; it is valid.
@@ -348,14 +361,6 @@ func (v *validation) add(err error) {
 		}
 	}
 	v.problem(indexPattern.ReplaceAllString(path, ".$1"), problem)
-}
-
-// floatOrNil is nil for a value JSON cannot hold.
-func floatOrNil(x float64) *float64 {
-	if math.IsNaN(x) || math.IsInf(x, 0) {
-		return nil
-	}
-	return &x
 }
 
 // Keys lists every key of a configuration as a dotted path; the elements of a

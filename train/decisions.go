@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"brood/internal/stats"
 	"brood/pbt"
 )
 
@@ -71,7 +72,7 @@ type ReturnAfter struct {
 
 func (r *Run) decisionLine(d pbt.Decision) DecisionLine {
 	line := DecisionLine{Update: r.updates, EnvSteps: r.envSteps(), Interval: d.Interval, Member: d.Member, Source: d.Source,
-		MemberScore: floatOrNil(d.MemberScore), SourceScore: floatOrNil(d.SourceScore),
+		MemberScore: stats.OrNil(d.MemberScore), SourceScore: stats.OrNil(d.SourceScore),
 		OptimizerStrategy: d.Strategy, ConfiguredStrategy: d.Configured, ScaleMomentum: d.ScaleMomentum, Quarantined: d.Quarantined,
 		MemberReevaluated: d.MemberReevaluated, SourceReevaluated: d.SourceReevaluated,
 		Hyperparameters: make(map[string]HyperparameterChange, len(d.After))}

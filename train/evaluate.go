@@ -20,7 +20,7 @@ type Played struct {
 
 // evaluate plays the same episodes with each of the members.
 func evaluate(engine kernels.Engine, members []int, episodes int, seed uint64, time uint32) ([]Played, error) {
-	returns, lengths, err := play(engine, members, episodes, seed, time)
+	returns, lengths, err := Play(engine, members, episodes, seed, time)
 	if err != nil {
 		return nil, err
 	}
@@ -31,8 +31,10 @@ func evaluate(engine kernels.Engine, members []int, episodes int, seed uint64, t
 	return played, nil
 }
 
-// play returns the true returns and the lengths, [members][episodes].
-func play(engine kernels.Engine, members []int, episodes int, seed uint64, time uint32) (returns [][]float64, lengths [][]int, err error) {
+// Play plays the same episodes with each of the members: those whose starting states
+// seed and time address. It returns the true returns and the lengths,
+// [members][episodes].
+func Play(engine kernels.Engine, members []int, episodes int, seed uint64, time uint32) (returns [][]float64, lengths [][]int, err error) {
 	returns, lengths = make([][]float64, len(members)), make([][]int, len(members))
 	for i := range members {
 		returns[i], lengths[i] = make([]float64, episodes), make([]int, episodes)

@@ -47,7 +47,7 @@ func (r *Run) measure() (returns [][]float64, err error) {
 	if r.cfg.PBT.MetricName == pbt.EvalReturn {
 		// The seed of the run and the update address the starting states: the same
 		// for all members, others at every interval.
-		returns, _, err = play(r.engine, r.members(), r.cfg.PBT.EvalEpisodes, r.cfg.Run.Seed, uint32(r.updates))
+		returns, _, err = Play(r.engine, r.members(), r.cfg.PBT.EvalEpisodes, r.cfg.Run.Seed, uint32(r.updates))
 		for m := range returns {
 			r.scores[m] = stats.Mean(returns[m])
 		}
@@ -70,7 +70,7 @@ const reevaluateTime = 1 << 31
 // reevaluate plays members that are about to copy or to be copied, for
 // pbt.exploit_reevaluate.
 func (r *Run) reevaluate(members []int) ([]float64, error) {
-	returns, _, err := play(r.engine, members, r.cfg.PBT.EvalEpisodes, r.cfg.Run.Seed, uint32(r.updates)|reevaluateTime)
+	returns, _, err := Play(r.engine, members, r.cfg.PBT.EvalEpisodes, r.cfg.Run.Seed, uint32(r.updates)|reevaluateTime)
 	if err != nil {
 		return nil, err
 	}

@@ -86,7 +86,7 @@ func (r *Run) sourceReturns(decisions []pbt.Decision) (map[int][]float64, error)
 // playOutcomes returns the members' returns in the episodes of outcomes, but for
 // members whose returns are not finite.
 func (r *Run) playOutcomes(members []int) (map[int][]float64, error) {
-	returns, _, err := play(r.engine, members, r.cfg.PBT.TelemetryEpisodes, r.cfg.Run.Seed, outcomeTime)
+	returns, _, err := Play(r.engine, members, r.cfg.PBT.TelemetryEpisodes, r.cfg.Run.Seed, outcomeTime)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +164,7 @@ func (r *Run) measureOutcomes() error {
 func (r *Run) recordOutcome(p *pending, slot int, returns []float64) error {
 	o := p.Line.Outcome
 	mean := stats.Mean(returns)
-	o.After[slot].Mean = floatOrNil(mean)
+	o.After[slot].Mean = stats.OrNil(mean)
 	success := notLower(returns, p.Source)
 	o.Success = &success
 	if o.After[slot].Mean != nil {
@@ -248,10 +248,10 @@ type DifferenceAfter struct {
 
 func (t *tally) summary() ExploitSummary {
 	s := ExploitSummary{Exploits: t.Exploits, Judged: t.Judged, Successes: t.Successes,
-		SuccessRate: floatOrNil(float64(t.Successes) / float64(t.Judged))}
+		SuccessRate: stats.OrNil(float64(t.Successes) / float64(t.Judged))}
 	for i, n := range outcomeAfter {
 		s.After = append(s.After, DifferenceAfter{Updates: n, Exploits: t.Measured[i],
-			Difference: floatOrNil(t.Difference[i] / float64(t.Measured[i]))})
+			Difference: stats.OrNil(t.Difference[i] / float64(t.Measured[i]))})
 	}
 	return s
 }

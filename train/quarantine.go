@@ -7,7 +7,6 @@ import (
 
 	"brood/kernels"
 	"brood/kernels/host"
-	"brood/rng"
 	"brood/tensor"
 )
 
@@ -65,13 +64,6 @@ func (r *Run) release(member int) error {
 		return err
 	}
 	c, s := r.engine.Config(), host.NewState(state)
-	clear(s.EpisodeReturn)
-	clear(s.EpisodeLength)
-	clear(s.DiscountedReturn)
-	b, key := host.TrainBatch(c, s), rng.NewKey(c.Seed)
-	for n := range c.Environments {
-		stream := host.ResetStream(key, c.RandomMember(member), n, host.Time(*s.Updates, c.Steps, 0))
-		c.Env.Reset(&b, n, &stream)
-	}
+	host.ResetEnvironments(c, s, c.RandomMember(member), host.Time(*s.Updates, c.Steps, 0))
 	return r.engine.Restore(member, state)
 }

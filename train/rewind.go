@@ -64,10 +64,9 @@ func Rewind(dir string, before int64, opts Options) (*Run, error) {
 		opts.Warn = func(string) {}
 	}
 	updates, err := ckpt.List(opts.FS, filepath.Join(dir, checkpointsDir))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err != nil {
 		return nil, fmt.Errorf("train: the checkpoints of %s: %w", dir, err)
 	}
-	slices.Sort(updates)
 	for _, update := range slices.Backward(updates) {
 		if update >= before {
 			continue

@@ -314,7 +314,8 @@ func (r *Run) Close() error {
 
 // scheduled says whether run.schedule changes anything after an update.
 func (r *Run) scheduled(update int64) bool {
-	return slices.ContainsFunc(r.cfg.Run.Schedule, func(s ScheduledValue) bool { return s.Update == update })
+	_, changes := r.cfg.Run.Scheduled(r.engine.Config().Env.Spec(), kernels.Hyperparameters{}, update)
+	return changes
 }
 
 // applySchedule sets what run.schedule says from the present update on.
@@ -323,11 +324,7 @@ func (r *Run) applySchedule() error {
 		return nil
 	}
 	for m := range r.hyper {
-		for _, s := range r.cfg.Run.Schedule {
-			if s.Update == r.updates {
-				r.setEvolved(&r.hyper[m], map[string]float64{s.Name: s.Value})
-			}
-		}
+		r.hyper[m], _ = r.cfg.Run.Scheduled(r.engine.Config().Env.Spec(), r.hyper[m], r.updates)
 		if err := r.engine.SetHyperparameters(m, r.hyper[m]); err != nil {
 			return fmt.Errorf("train: run.schedule at update %d: member %d: %w", r.updates, m, err)
 		}

@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"brood/ckpt"
+	"brood/internal/stats"
 	"brood/pbt"
 	"brood/tensor"
 )
@@ -98,7 +99,7 @@ func (r *Run) summarise(stopped bool) (*Summary, error) {
 		for _, e := range r.evolved {
 			evolved[e.name] = float64(r.hyper[m][e.Hyperparameter])
 		}
-		s.Members = append(s.Members, MemberSummary{Member: m, Score: floatOrNil(score), Hyperparameters: evolved})
+		s.Members = append(s.Members, MemberSummary{Member: m, Score: stats.OrNil(score), Hyperparameters: evolved})
 	}
 	if stopped {
 		reason := Interrupted

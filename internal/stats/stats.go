@@ -103,3 +103,11 @@ func IQM(x []float64) float64 {
 	cut := len(sorted) / 4
 	return Mean(sorted[cut : len(sorted)-cut])
 }
+
+// OrNil is nil for a number that is not finite, which JSON cannot hold.
+func OrNil(x float64) *float64 {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return nil
+	}
+	return &x
+}

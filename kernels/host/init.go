@@ -36,9 +36,18 @@ func Init(c *kernels.Config, m tensor.Member, index int) {
 		*s.KLBeta = min(max(c.KLPenalty.Beta, c.KLPenalty.Min), c.KLPenalty.Max)
 	}
 
-	b := TrainBatch(c, s)
+	ResetEnvironments(c, s, index, 0)
+}
+
+// ResetEnvironments begins a new episode in every environment of the member with
+// that index; time is as for [ResetStream].
+func ResetEnvironments(c *kernels.Config, s *State, index int, time uint32) {
+	clear(s.EpisodeReturn)
+	clear(s.EpisodeLength)
+	clear(s.DiscountedReturn)
+	b, key := TrainBatch(c, s), rng.NewKey(c.Seed)
 	for n := range c.Environments {
-		r := ResetStream(key, index, n, 0)
+		r := ResetStream(key, index, n, time)
 		c.Env.Reset(&b, n, &r)
 	}
 }

@@ -68,7 +68,7 @@ func meanOfCurve(run *Result) *float64 {
 			list = append(list, *p.Best)
 		}
 	}
-	return finite(stats.Mean(list))
+	return stats.OrNil(stats.Mean(list))
 }
 
 // runs writes how whole runs came out.

@@ -165,7 +165,7 @@ func between(a, b, k int) func(*Exploit) *float64 {
 		if x == nil || y == nil {
 			return nil
 		}
-		return finite(*x - *y)
+		return stats.OrNil(*x - *y)
 	}
 }
 

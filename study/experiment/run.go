@@ -162,17 +162,17 @@ func (s *Spec) liveExploits(ctx context.Context, j job, r *Result) error {
 
 func exploitOf(l *study.Lives) Exploit {
 	d := &l.Case.Decision
-	e := Exploit{Update: l.Case.Update, Member: d.Member, Source: d.Source, Factor: finite(study.ChangeFactor(d)),
-		SourceReturn: finite(stats.Mean(l.SourceReturns))}
+	e := Exploit{Update: l.Case.Update, Member: d.Member, Source: d.Source, Factor: stats.OrNil(study.ChangeFactor(d)),
+		SourceReturn: stats.OrNil(stats.Mean(l.SourceReturns))}
 	for i := range l.Arms {
-		life := Life{Cosine: finite(l.Cosine[i]), FirstStep: finite(l.FirstStep[i])}
+		life := Life{Cosine: stats.OrNil(l.Cosine[i]), FirstStep: stats.OrNil(l.FirstStep[i])}
 		for k := range l.After {
 			paired := study.Paired(l.Returns[i][k], l.SourceReturns)
 			mean, spread := stats.Mean(paired), stats.StdErr(paired)
 			if len(paired) == 1 {
 				spread = 0
 			}
-			life.Difference = append(life.Difference, finite(mean))
+			life.Difference = append(life.Difference, stats.OrNil(mean))
 			life.Dropped = append(life.Dropped, !(mean >= -1.96*spread)) // NaN is a drop
 		}
 		e.Arms = append(e.Arms, life)
@@ -191,7 +191,7 @@ func (s *Spec) trainRun(ctx context.Context, j job, r *Result) error {
 	var scores []float64
 	run, err := train.New(cfg, train.Options{InMemory: true, Progress: func(p *train.Progress) {
 		scores = p.Scores(scores[:0])
-		r.Curve = append(r.Curve, Point{Steps: p.EnvSteps, Best: finite(best(scores))})
+		r.Curve = append(r.Curve, Point{Steps: p.EnvSteps, Best: stats.OrNil(best(scores))})
 	}})
 	if err != nil {
 		return err
@@ -203,7 +203,7 @@ func (s *Spec) trainRun(ctx context.Context, j job, r *Result) error {
 		return err
 	}
 	if summary.Best != nil {
-		r.Final = finite(summary.Best.MeanReturn)
+		r.Final = stats.OrNil(summary.Best.MeanReturn)
 	}
 	return nil
 }
@@ -240,12 +240,4 @@ func version() string {
 		}
 	}
 	return v
-}
-
-// finite is nil for what JSON cannot hold.
-func finite(x float64) *float64 {
-	if math.IsNaN(x) || math.IsInf(x, 0) {
-		return nil
-	}
-	return &x
 }

@@ -259,7 +259,7 @@ func copyLessReset(copied, reset, bin int) func(*Exploit) *float64 {
 				list = append(list, *d)
 			}
 		}
-		return finite(stats.Mean(list))
+		return stats.OrNil(stats.Mean(list))
 	}
 }
 
