@@ -142,8 +142,12 @@ func TestAllocRefuses(t *testing.T) {
 	})
 }
 
+// rangesMemory is on the heap: a stack that grows would move it while ranges keep its
+// addresses.
+var rangesMemory = make([]byte, 100)
+
 func TestRanges(t *testing.T) {
-	memory := make([]byte, 100)
+	memory := rangesMemory
 	var r ranges
 	for _, i := range []int{50, 10, 90, 30} {
 		r.add(memory[i : i+10])
