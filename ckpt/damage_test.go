@@ -18,7 +18,7 @@ import (
 
 func TestEveryFlippedByteIsRefused(t *testing.T) {
 	data := encoded(t, smallMember(t), true)
-	run, err := encodeRun(&Set{Update: 7, Members: [][]byte{data}, Run: sampleRun()})
+	run, err := encodeRun(&Draft{Update: 7, Run: sampleRun()}, [][sha256.Size]byte{sha256.Sum256(data)})
 	require.NoError(t, err)
 	flips := []byte{0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xff}
 	for i := range data {

@@ -15,6 +15,8 @@ var (
 	ErrIncompatible = errors.New("incompatible checkpoint")
 	// ErrNoCheckpoint: a folder holds no complete set of checkpoints.
 	ErrNoCheckpoint = errors.New("no complete checkpoint")
+	// ErrLocked: another process writes to the folder; see [HeldError].
+	ErrLocked = errors.New("the folder is in use")
 	// ErrExists: another set of the same update is already there.
 	ErrExists = errors.New("checkpoint exists")
 )

@@ -1,17 +1,24 @@
 package ckpt
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
-// FS is the file operations that checkpoints need. Tests put one in its place
-// that fails where they say.
+// FS is the file operations that a run and its checkpoints need. Tests put one in
+// its place that fails where they say, or forgets what was not synced.
 type FS interface {
 	// Create makes or truncates a file for writing.
 	Create(path string) (File, error)
+	// OpenLog opens a file that grows and whose past may be rewritten; it makes one
+	// that is not there.
+	OpenLog(path string) (LogFile, error)
+	// ReadFile reads a regular file; anything else, such as a device, is an error.
 	ReadFile(path string) ([]byte, error)
 	// MkdirAll makes a folder and its parents; it is no error if it is there.
 	MkdirAll(path string) error
@@ -23,11 +30,24 @@ type FS interface {
 	RemoveAll(path string) error
 	// SyncDir makes the names in a folder durable.
 	SyncDir(path string) error
+	// Lock makes the caller the one writer of a folder that is there, until release.
+	// A [*HeldError] says that another one is.
+	Lock(dir string) (release func() error, err error)
 }
 
 // File is a file being written.
 type File interface {
 	io.Writer
+	// Sync makes the content durable.
+	Sync() error
+	Close() error
+}
+
+// LogFile is a file that is written at offsets.
+type LogFile interface {
+	io.WriterAt
+	Size() (int64, error)
+	Truncate(size int64) error
 	// Sync makes the content durable.
 	Sync() error
 	Close() error
@@ -41,10 +61,40 @@ type osFS struct{}
 func (osFS) Create(path string) (File, error) {
 	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
 }
-func (osFS) ReadFile(path string) ([]byte, error) { return os.ReadFile(path) }
-func (osFS) MkdirAll(path string) error           { return os.MkdirAll(path, 0o755) }
-func (osFS) Rename(from, to string) error         { return os.Rename(from, to) }
-func (osFS) RemoveAll(path string) error          { return os.RemoveAll(path) }
+func (osFS) MkdirAll(path string) error   { return os.MkdirAll(path, 0o755) }
+func (osFS) Rename(from, to string) error { return os.Rename(from, to) }
+func (osFS) RemoveAll(path string) error  { return os.RemoveAll(path) }
+
+func (osFS) OpenLog(path string) (LogFile, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	return logFile{f}, nil
+}
+
+type logFile struct{ *os.File }
+
+func (f logFile) Size() (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
+
+// ReadFile looks at what it would read first: opening a pipe waits for a writer, and
+// a device has no end.
+func (osFS) ReadFile(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &os.PathError{Op: "read", Path: path, Err: fmt.Errorf("it is no regular file (%v)", info.Mode().Type())}
+	}
+	return os.ReadFile(path)
+}
 
 func (osFS) ReadDir(path string) ([]string, error) {
 	entries, err := os.ReadDir(path)
@@ -72,6 +122,29 @@ func (osFS) SyncDir(path string) error {
 
 // tmpPrefix marks what is not complete. Readers pass over such names.
 const tmpPrefix = ".tmp-"
+
+// IsTemporary says whether a name is that of something not complete: being written,
+// or left by a crash.
+func IsTemporary(name string) bool { return strings.HasPrefix(name, tmpPrefix) }
+
+// MakeDir makes a folder and its parents, where they are not there, and their names
+// durable.
+func MakeDir(fsys FS, path string) error {
+	path = filepath.Clean(path)
+	if _, err := fsys.ReadDir(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	parent := filepath.Dir(path)
+	if parent != path {
+		if err := MakeDir(fsys, parent); err != nil {
+			return err
+		}
+	}
+	if err := fsys.MkdirAll(path); err != nil {
+		return err
+	}
+	return fsys.SyncDir(parent)
+}
 
 // WriteFile replaces the file at path by data, whole or not at all: it writes
 // under a temporary name in the same folder, makes that durable and renames it.

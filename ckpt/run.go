@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"math"
+	"path/filepath"
 
 	"brood/tensor"
 )
@@ -29,8 +30,8 @@ type RunState struct {
 
 // encodeRun writes run.ckpt: the run's state and the SHA-256 of each member
 // file, so that files of another set are told from those of this one.
-func encodeRun(s *Set) ([]byte, error) {
-	w := newWriter(4096 + len(s.Run.Config) + len(s.Run.Scheduler) + 40*len(s.Members))
+func encodeRun(s *Draft, members [][sha256.Size]byte) ([]byte, error) {
+	w := newWriter(4096 + len(s.Run.Config) + len(s.Run.Scheduler) + 40*len(members))
 	w.mapLen(10)
 	w.str(keyVersion)
 	w.str(runVersion)
@@ -49,10 +50,9 @@ func encodeRun(s *Set) ([]byte, error) {
 	w.str("digest")
 	w.bin(s.Run.Digest[:])
 	w.str("members")
-	w.arrayLen(len(s.Members))
-	for _, m := range s.Members {
-		sum := sha256.Sum256(m)
-		w.bin(sum[:])
+	w.arrayLen(len(members))
+	for i := range members {
+		w.bin(members[i][:])
 	}
 	return w.finish()
 }
@@ -83,6 +83,16 @@ func decodeRun(data []byte) (s *Set, sums [][sha256.Size]byte, err error) {
 		err = r.end()
 	}
 	return s, sums, err
+}
+
+// ReadRun reads what the set at path says about the run; the members are not looked
+// at.
+func ReadRun(fsys FS, path string) (*RunState, error) {
+	s, _, err := readRun(fsys, path)
+	if err != nil {
+		return nil, fmt.Errorf("ckpt: read %s: %w", filepath.Join(path, runFile), err)
+	}
+	return &s.Run, nil
 }
 
 func (r *reader) sum() (sum [sha256.Size]byte, err error) {

@@ -8,7 +8,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // runFile is the file of a set that tells about the run. It is written last.
@@ -38,6 +40,26 @@ func setUpdate(name string) (int64, bool) {
 	return n, err == nil && n >= 0 && SetName(n) == name
 }
 
+// Draft is a set to be written.
+type Draft struct {
+	// Update is the number of updates done.
+	Update int64
+	// Population is the number of members, and Member gives the content of a
+	// member's file, as [Encode] returns it. Only so many files as are written at a
+	// time are in memory.
+	Population int
+	Member     func(i int) ([]byte, error)
+	// Parallel is how many files are written at a time, Member being called from as
+	// many goroutines; 0: one.
+	Parallel int
+	Run      RunState
+}
+
+// Draft is the set as it would be written.
+func (s *Set) Draft() Draft {
+	return Draft{Update: s.Update, Population: len(s.Members), Run: s.Run, Member: func(i int) ([]byte, error) { return s.Members[i], nil }}
+}
+
 // WriteSet writes the set as the folder NNNNNNNN within dir, whole or not at
 // all, and returns its path: the files are written and synced in a folder of
 // another name, which is then renamed. Leftovers of attempts that were cut short
@@ -45,34 +67,30 @@ func setUpdate(name string) (int64, bool) {
 //
 // Where a sound set of that update with the same members is there, it stays as
 // it is; with other members it is an error. A damaged one is replaced.
-func WriteSet(fsys FS, dir string, s Set) (string, error) {
-	path := filepath.Join(dir, SetName(s.Update))
-	if err := writeSet(fsys, dir, path, &s); err != nil {
+func WriteSet(fsys FS, dir string, d Draft) (string, error) {
+	path := filepath.Join(dir, SetName(d.Update))
+	if err := writeSet(fsys, dir, path, &d); err != nil {
 		return "", fmt.Errorf("ckpt: write the set %s: %w", path, err)
 	}
 	return path, nil
 }
 
-func writeSet(fsys FS, dir, path string, s *Set) error {
-	if len(s.Members) == 0 || len(s.Members) > maxMembers || s.Update < 0 {
-		return fmt.Errorf("%d members at update %d; want 1 to %d members and an update from 0", len(s.Members), s.Update, maxMembers)
+func writeSet(fsys FS, dir, path string, d *Draft) error {
+	if d.Population < 1 || d.Population > maxMembers || d.Update < 0 {
+		return fmt.Errorf("%d members at update %d; want 1 to %d members and an update from 0", d.Population, d.Update, maxMembers)
 	}
-	if err := s.Run.validate(); err != nil {
-		return err
-	}
-	run, err := encodeRun(s)
-	if err != nil {
+	if err := d.Run.validate(); err != nil {
 		return err
 	}
 	if err := prepare(fsys, dir); err != nil {
 		return err
 	}
-	done, replace, err := settle(fsys, path, s)
+	done, replace, err := settle(fsys, path, d)
 	if done || err != nil {
 		return err
 	}
-	tmp := filepath.Join(dir, tmpPrefix+SetName(s.Update))
-	if err := fill(fsys, tmp, s.Members, run); err != nil {
+	tmp := filepath.Join(dir, tmpPrefix+SetName(d.Update))
+	if err := fill(fsys, tmp, d); err != nil {
 		return withoutLeftover(fsys, tmp, err)
 	}
 	if replace {
@@ -97,18 +115,19 @@ func withoutLeftover(fsys FS, tmp string, err error) error {
 
 // prepare makes the folder of sets durable and empties it of leftovers.
 func prepare(fsys FS, dir string) error {
-	names, err := fsys.ReadDir(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := fsys.MkdirAll(dir); err != nil {
-			return err
-		}
-		return fsys.SyncDir(filepath.Dir(dir))
+	if err := MakeDir(fsys, dir); err != nil {
+		return err
 	}
+	names, err := fsys.ReadDir(dir)
 	if err != nil {
 		return err
 	}
+	if len(names) == 0 {
+		// An attempt before may have made it and failed to make its name durable.
+		return fsys.SyncDir(filepath.Dir(dir))
+	}
 	for _, name := range names {
-		if strings.HasPrefix(name, tmpPrefix) {
+		if IsTemporary(name) {
 			if err := fsys.RemoveAll(filepath.Join(dir, name)); err != nil {
 				return err
 			}
@@ -119,7 +138,7 @@ func prepare(fsys FS, dir string) error {
 
 // settle looks for a set that is already at path. Done: it is the same; replace:
 // it is damaged.
-func settle(fsys FS, path string, s *Set) (done, replace bool, err error) {
+func settle(fsys FS, path string, d *Draft) (done, replace bool, err error) {
 	if _, err := fsys.ReadDir(path); errors.Is(err, fs.ErrNotExist) {
 		return false, false, nil
 	}
@@ -129,26 +148,51 @@ func settle(fsys FS, path string, s *Set) (done, replace bool, err error) {
 		return false, true, nil
 	case err != nil:
 		return false, false, err
-	case old.Run.Digest != s.Run.Digest:
-		return false, false, fmt.Errorf("%w: it holds other members (digest %x, not %x)", ErrExists, old.Run.Digest, s.Run.Digest)
+	case old.Run.Digest != d.Run.Digest:
+		return false, false, fmt.Errorf("%w: it holds other members (digest %x, not %x)", ErrExists, old.Run.Digest, d.Run.Digest)
 	}
 	return true, false, nil
 }
 
-// fill writes and syncs the files of a set into a new folder.
-func fill(fsys FS, tmp string, members [][]byte, run []byte) error {
+// fill writes and syncs the files of a set into a new folder. run.ckpt is the last:
+// it names the sums of the others.
+func fill(fsys FS, tmp string, d *Draft) error {
 	if err := fsys.MkdirAll(tmp); err != nil {
 		return err
 	}
-	for i, data := range members {
-		if err := writeDurable(fsys, filepath.Join(tmp, MemberFile(i)), data); err != nil {
+	sums := make([][sha256.Size]byte, d.Population)
+	var files errgroup.Group
+	files.SetLimit(max(d.Parallel, 1))
+	var failed atomic.Bool
+	for i := range d.Population {
+		files.Go(func() (err error) {
+			if failed.Load() {
+				return nil // the error is another's
+			}
+			sums[i], err = fillMember(fsys, tmp, d, i)
+			failed.CompareAndSwap(false, err != nil)
 			return err
-		}
+		})
+	}
+	if err := files.Wait(); err != nil {
+		return err
+	}
+	run, err := encodeRun(d, sums)
+	if err != nil {
+		return err
 	}
 	if err := writeDurable(fsys, filepath.Join(tmp, runFile), run); err != nil {
 		return err
 	}
 	return fsys.SyncDir(tmp)
+}
+
+func fillMember(fsys FS, tmp string, d *Draft, i int) (sum [sha256.Size]byte, err error) {
+	data, err := d.Member(i)
+	if err != nil {
+		return sum, fmt.Errorf("member %d: %w", i, err)
+	}
+	return sha256.Sum256(data), writeDurable(fsys, filepath.Join(tmp, MemberFile(i)), data)
 }
 
 // discard removes a set. It is renamed first, so that no reader can see half.
@@ -176,32 +220,33 @@ func ReadSet(fsys FS, path string) (*Set, error) {
 }
 
 func readSet(fsys FS, path string) (*Set, error) {
-	data, err := fsys.ReadFile(filepath.Join(path, runFile))
-	if err != nil {
-		return nil, err
-	}
-	s, sums, err := decodeRun(data)
+	s, sums, err := readRun(fsys, path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", runFile, err)
 	}
-	if n, ok := setUpdate(filepath.Base(path)); ok && n != s.Update {
-		return nil, fmt.Errorf("%w: %s is of update %d", ErrDamaged, runFile, s.Update)
-	}
 	for i, sum := range sums {
-		name := MemberFile(i)
-		member, err := fsys.ReadFile(filepath.Join(path, name))
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("%w: %s of %d members is missing: %w", ErrDamaged, name, len(sums), err)
-		}
+		member, err := readMember(fsys, path, i, len(sums), sum)
 		if err != nil {
-			return nil, err
-		}
-		if have := sha256.Sum256(member); have != sum {
-			return nil, fmt.Errorf("%s: %w", name, memberDefect(member, have, sum))
+			return nil, fmt.Errorf("%s: %w", MemberFile(i), err)
 		}
 		s.Members = append(s.Members, member)
 	}
 	return s, nil
+}
+
+// readMember reads the file of member i of n, which must have the sum.
+func readMember(fsys FS, path string, i, n int, sum [sha256.Size]byte) ([]byte, error) {
+	data, err := fsys.ReadFile(filepath.Join(path, MemberFile(i)))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: the file of a member of %d is missing: %w", ErrDamaged, n, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if have := sha256.Sum256(data); have != sum {
+		return nil, memberDefect(data, have, sum)
+	}
+	return data, nil
 }
 
 // memberDefect says what is wrong with a member file whose SHA-256 is not the
@@ -211,20 +256,6 @@ func memberDefect(data []byte, have, want [sha256.Size]byte) error {
 		return err
 	}
 	return fmt.Errorf("%w: the file is sound but not the one of this set: its SHA-256 is %x, %s says %x", ErrDamaged, have, runFile, want)
-}
-
-// Latest returns the path of the newest complete set within dir, or an error
-// that is [ErrNoCheckpoint]. A set is complete where it has its run.ckpt;
-// temporary folders are passed over. [ReadSet] then verifies it.
-func Latest(fsys FS, dir string) (string, error) {
-	sets, err := List(fsys, dir)
-	if err != nil {
-		return "", fmt.Errorf("ckpt: find the newest checkpoint: %w", err)
-	}
-	if len(sets) == 0 {
-		return "", fmt.Errorf("ckpt: %w in %s", ErrNoCheckpoint, dir)
-	}
-	return filepath.Join(dir, SetName(sets[len(sets)-1])), nil
 }
 
 // List returns the updates of the complete sets within dir, ascending; none where
@@ -260,17 +291,34 @@ func hasRun(fsys FS, path string) (bool, error) {
 	return slices.Contains(names, runFile), err
 }
 
-// Prune removes all but the newest keep complete sets within dir.
-func Prune(fsys FS, dir string, keep int) error {
-	if keep < 1 {
-		return fmt.Errorf("ckpt: prune %s: keep is %d; at least the newest set must stay", dir, keep)
-	}
+// Prune removes the complete sets within dir that keep does not want, the oldest
+// first. The newest stays whatever keep says.
+func Prune(fsys FS, dir string, keep func(update int64) bool) error {
 	sets, err := List(fsys, dir)
-	for i := 0; err == nil && i < len(sets)-keep; i++ {
-		err = discard(fsys, filepath.Join(dir, SetName(sets[i])))
+	for i := 0; err == nil && i < len(sets)-1; i++ {
+		if !keep(sets[i]) {
+			err = discard(fsys, filepath.Join(dir, SetName(sets[i])))
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("ckpt: prune %s: %w", dir, err)
 	}
 	return nil
+}
+
+// SetAside renames a set that is not to be used, so that no reader takes it for a
+// checkpoint, and returns its new path. One that was set aside before goes.
+func SetAside(fsys FS, path string) (string, error) {
+	aside := path + ".damaged"
+	err := fsys.RemoveAll(aside)
+	if err == nil {
+		err = fsys.Rename(path, aside)
+	}
+	if err == nil {
+		err = fsys.SyncDir(filepath.Dir(path))
+	}
+	if err != nil {
+		return "", fmt.Errorf("ckpt: set %s aside: %w", path, err)
+	}
+	return aside, nil
 }

@@ -1,6 +1,7 @@
 package ckpt
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"math"
 	"os"
@@ -121,6 +122,16 @@ func sampleSet(t require.TestingT, update int64) Set {
 	return s
 }
 
+// draft is the set as it is written, one file after the other.
+func draft(s Set) Draft { return s.Draft() }
+
+// newest keeps the last n sets of a folder.
+func newest(t *testing.T, dir string, n int) func(int64) bool {
+	sets, err := List(OS, dir)
+	require.NoError(t, err)
+	return Retention{Last: n}.Keeps(sets)
+}
+
 func names(t *testing.T, dir string) []string {
 	list, err := OS.ReadDir(dir)
 	require.NoError(t, err)
@@ -129,17 +140,15 @@ func names(t *testing.T, dir string) []string {
 
 func TestSetRoundTrip(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "run", "checkpoints")
-	_, err := Latest(OS, dir)
+	_, _, err := Newest(OS, dir, nil)
 	require.ErrorIs(t, err, ErrNoCheckpoint)
 	for _, update := range []int64{50, 100, 123456789} {
 		s := sampleSet(t, update)
-		path, err := WriteSet(OS, dir, s)
+		path, err := WriteSet(OS, dir, draft(s))
 		require.NoError(t, err)
-		latest, err := Latest(OS, dir)
+		back, newest, err := Newest(OS, dir, nil)
 		require.NoError(t, err)
-		require.Equal(t, path, latest)
-		back, err := ReadSet(OS, latest)
-		require.NoError(t, err)
+		require.Equal(t, path, newest)
 		require.Equal(t, &s, back)
 
 		var members []tensor.Member
@@ -155,29 +164,28 @@ func TestSetRoundTrip(t *testing.T) {
 	}
 	require.Equal(t, []string{"00000050", "00000100", "123456789"}, names(t, dir))
 	require.Equal(t, []string{"member-000.ckpt", "member-001.ckpt", "run.ckpt"}, names(t, filepath.Join(dir, "00000050")))
-	require.ErrorContains(t, Prune(OS, dir, 0), "keep is 0")
-	require.NoError(t, Prune(OS, dir, 2))
+	require.NoError(t, Prune(OS, dir, newest(t, dir, 2)))
 	require.Equal(t, []string{"00000100", "123456789"}, names(t, dir))
-	require.NoError(t, Prune(OS, dir, 2))
+	require.NoError(t, Prune(OS, dir, newest(t, dir, 2)))
 	require.Equal(t, []string{"00000100", "123456789"}, names(t, dir))
 }
 
 func TestSetOfTheSameUpdate(t *testing.T) {
 	dir := t.TempDir()
 	s := sampleSet(t, 50)
-	path, err := WriteSet(OS, dir, s)
+	path, err := WriteSet(OS, dir, draft(s))
 	require.NoError(t, err)
-	again, err := WriteSet(OS, dir, s)
+	again, err := WriteSet(OS, dir, draft(s))
 	require.NoError(t, err, "the same state once more is no error")
 	require.Equal(t, path, again)
 
 	other := sampleSet(t, 51)
 	other.Update = 50
-	_, err = WriteSet(OS, dir, other)
+	_, err = WriteSet(OS, dir, draft(other))
 	require.ErrorIs(t, err, ErrExists)
 
 	require.NoError(t, os.Truncate(filepath.Join(path, "member-001.ckpt"), 100))
-	_, err = WriteSet(OS, dir, s)
+	_, err = WriteSet(OS, dir, draft(s))
 	require.NoError(t, err, "a damaged set is replaced")
 	back, err := ReadSet(OS, path)
 	require.NoError(t, err)
@@ -201,7 +209,7 @@ func TestSetsThatAreNotSoundAreRefused(t *testing.T) {
 		}, "member-001.ckpt: damaged checkpoint: section policy, tensor actor.0.weight: CRC-32C"},
 		"missing member": {func(t *testing.T, path string) {
 			require.NoError(t, os.Remove(filepath.Join(path, "member-001.ckpt")))
-		}, "member-001.ckpt of 2 members is missing"},
+		}, "member-001.ckpt: damaged checkpoint: the file of a member of 2 is missing"},
 		"swapped members": {func(t *testing.T, path string) {
 			a, b := filepath.Join(path, "member-000.ckpt"), filepath.Join(path, "member-001.ckpt")
 			require.NoError(t, os.Rename(a, a+"x"))
@@ -213,13 +221,14 @@ func TestSetsThatAreNotSoundAreRefused(t *testing.T) {
 		}, "run.ckpt: damaged checkpoint"},
 		"run.ckpt of another update": {func(t *testing.T, path string) {
 			other := sampleSet(t, 60)
-			data, err := encodeRun(&other)
+			d := draft(other)
+			data, err := encodeRun(&d, make([][sha256.Size]byte, 2))
 			require.NoError(t, err)
 			require.NoError(t, os.WriteFile(filepath.Join(path, "run.ckpt"), data, 0o644))
-		}, "run.ckpt is of update 60"},
+		}, "run.ckpt: damaged checkpoint: it is of update 60"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			path, err := WriteSet(OS, t.TempDir(), sampleSet(t, 50))
+			path, err := WriteSet(OS, t.TempDir(), draft(sampleSet(t, 50)))
 			require.NoError(t, err)
 			test.spoil(t, path)
 			_, err = ReadSet(OS, path)
@@ -232,7 +241,7 @@ func TestSetsThatAreNotSoundAreRefused(t *testing.T) {
 
 func TestLatestPassesOverWhatIsNotComplete(t *testing.T) {
 	dir := t.TempDir()
-	want, err := WriteSet(OS, dir, sampleSet(t, 50))
+	want, err := WriteSet(OS, dir, draft(sampleSet(t, 50)))
 	require.NoError(t, err)
 	for _, name := range []string{".tmp-00000100", "00000200", "best", "300"} {
 		require.NoError(t, os.Mkdir(filepath.Join(dir, name), 0o755))
@@ -240,11 +249,11 @@ func TestLatestPassesOverWhatIsNotComplete(t *testing.T) {
 	for _, name := range []string{".tmp-00000100", "best", "300"} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name, "run.ckpt"), nil, 0o644))
 	}
-	latest, err := Latest(OS, dir)
+	_, latest, err := Newest(OS, dir, nil)
 	require.NoError(t, err)
 	require.Equal(t, want, latest)
 	require.DirExists(t, filepath.Join(dir, ".tmp-00000100"), "a reader leaves a writer's folder alone")
-	_, err = WriteSet(OS, dir, sampleSet(t, 400))
+	_, err = WriteSet(OS, dir, draft(sampleSet(t, 400)))
 	require.NoError(t, err)
 	require.NoDirExists(t, filepath.Join(dir, ".tmp-00000100"))
 }
@@ -261,7 +270,7 @@ func TestWriteSetRefusesWhatIsIncomplete(t *testing.T) {
 	} {
 		s := sampleSet(t, 50)
 		edit(&s)
-		_, err := WriteSet(OS, dir, s)
+		_, err := WriteSet(OS, dir, draft(s))
 		require.ErrorContains(t, err, want)
 	}
 	require.Empty(t, names(t, dir))
@@ -288,14 +297,12 @@ func TestFailureAtAnyOperationLeavesTheLastGoodSet(t *testing.T) {
 	good, next := sampleSet(t, 50), sampleSet(t, 100)
 	faults(t, func(t *testing.T, f *faultFS) error {
 		dir := t.TempDir()
-		_, err := WriteSet(unsynced(), dir, good)
+		_, err := WriteSet(unsynced(), dir, draft(good))
 		require.NoError(t, err)
 		require.NoError(t, os.Mkdir(filepath.Join(dir, ".tmp-00000075"), 0o755))
-		_, failure := WriteSet(f, dir, next)
+		_, failure := WriteSet(f, dir, draft(next))
 
-		latest, err := Latest(OS, dir)
-		require.NoError(t, err)
-		back, err := ReadSet(OS, latest)
+		back, _, err := Newest(OS, dir, nil)
 		require.NoError(t, err, "%q", f.log)
 		if failure != nil && !strings.HasPrefix(f.log[f.k-1], "syncdir "+filepath.Base(filepath.Dir(dir))) {
 			require.Equal(t, &good, back, "%q", f.log)
@@ -306,7 +313,7 @@ func TestFailureAtAnyOperationLeavesTheLastGoodSet(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, &good, back)
 
-		_, err = WriteSet(unsynced(), dir, next)
+		_, err = WriteSet(unsynced(), dir, draft(next))
 		require.NoError(t, err, "the disk is back")
 		require.Equal(t, []string{"00000050", "00000100"}, names(t, dir), "nothing is left over")
 		return failure
@@ -318,18 +325,18 @@ func TestFailureAtAnyOperationOfPrune(t *testing.T) {
 	faults(t, func(t *testing.T, f *faultFS) error {
 		dir := t.TempDir()
 		for _, s := range sets {
-			_, err := WriteSet(unsynced(), dir, s)
+			_, err := WriteSet(unsynced(), dir, draft(s))
 			require.NoError(t, err)
 		}
-		failure := Prune(f, dir, 1)
+		failure := Prune(f, dir, newest(t, dir, 1))
 		for _, name := range names(t, dir) {
 			if !strings.HasPrefix(name, tmpPrefix) {
 				_, err := ReadSet(OS, filepath.Join(dir, name))
 				require.NoError(t, err, "half a set is to be seen after %q", f.log)
 			}
 		}
-		require.NoError(t, Prune(OS, dir, 1))
-		_, err := WriteSet(unsynced(), dir, sets[2])
+		require.NoError(t, Prune(OS, dir, newest(t, dir, 1)))
+		_, err := WriteSet(unsynced(), dir, draft(sets[2]))
 		require.NoError(t, err)
 		require.Equal(t, []string{"00000003"}, names(t, dir))
 		return failure
@@ -361,12 +368,13 @@ func TestFailureAtAnyOperationLeavesTheOldFile(t *testing.T) {
 func TestOrderOfDurability(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "sets")
 	f := &faultFS{FS: OS}
-	_, err := WriteSet(f, dir, sampleSet(t, 50))
+	_, err := WriteSet(f, dir, draft(sampleSet(t, 50)))
 	require.NoError(t, err)
 	require.NoError(t, WriteFile(f, filepath.Join(dir, "x"), []byte("x")))
 	parent := filepath.Base(filepath.Dir(dir))
 	var want []string
-	want = append(want, "mkdir "+parent+"/sets", "syncdir "+filepath.Base(filepath.Dir(filepath.Dir(dir)))+"/"+parent, "mkdir sets/.tmp-00000050")
+	want = append(want, "mkdir "+parent+"/sets", "syncdir "+filepath.Base(filepath.Dir(filepath.Dir(dir)))+"/"+parent,
+		"syncdir "+filepath.Base(filepath.Dir(filepath.Dir(dir)))+"/"+parent, "mkdir sets/.tmp-00000050")
 	write := func(file string) {
 		for _, op := range []string{"create", "write", "sync", "close"} {
 			want = append(want, fmt.Sprintf("%s %s", op, file))

@@ -55,6 +55,11 @@ type Engine interface {
 	// are host memory of the engine's layout.
 	Snapshot(member int, dst tensor.Member) error
 	Restore(member int, src tensor.Member) error
+	// BeginSnapshot keeps the states of all members as they are after the iterations
+	// begun so far, while training goes on. The function it returns waits for them to
+	// arrive in host memory; it may be called from another goroutine, and what it
+	// gives is valid until the next BeginSnapshot or Close.
+	BeginSnapshot() (states func() ([]tensor.Member, error), err error)
 
 	// Evaluate plays whole episodes with the deterministic policy (the most
 	// probable or the mean action) and the normalisation statistics as they are,
@@ -172,16 +177,6 @@ type Pipelined interface {
 	// Wait waits for the oldest iteration that was begun and overwrites stats, P
 	// elements.
 	Wait(stats []Stats) error
-}
-
-// Snapshotter is implemented by engines that can give the states of all members
-// while they train on.
-type Snapshotter interface {
-	// BeginSnapshot keeps the states as they are after the iterations begun so
-	// far. The function it returns waits for them to arrive in host memory; it may
-	// be called from another goroutine, and what it gives is valid until the next
-	// BeginSnapshot.
-	BeginSnapshot() (states func() ([]tensor.Member, error), err error)
 }
 
 // Phase is a part of an iteration, for profiles.

@@ -1,9 +1,11 @@
 package train
 
 import (
+	"errors"
 	"fmt"
-	"os"
 	"time"
+
+	"brood/ckpt"
 )
 
 const (
@@ -20,7 +22,8 @@ const (
 // a write that failed half-way is simply repeated.
 type appendLog struct {
 	// file is nil for a run in memory: lines are forgotten.
-	file *os.File
+	file ckpt.LogFile
+	path string
 	// buf holds what is not written yet; its memory is reused.
 	buf []byte
 	// written is the size of the file that is good.
@@ -33,23 +36,19 @@ type appendLog struct {
 // openLog opens the file and cuts it to size bytes, the point that a checkpoint
 // recorded: what an interrupted run wrote after it will be written again. It
 // returns how many bytes were missing.
-func openLog(path string, size int64) (*appendLog, int64, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o644)
+func openLog(fs ckpt.FS, path string, size int64) (*appendLog, int64, error) {
+	f, err := fs.OpenLog(path)
 	if err != nil {
 		return nil, 0, err
 	}
-	info, err := f.Stat()
+	has, err := f.Size()
+	if err == nil {
+		err = f.Truncate(min(size, has))
+	}
 	if err != nil {
-		f.Close()
-		return nil, 0, err
+		return nil, 0, errors.Join(err, f.Close())
 	}
-	missing := max(size-info.Size(), 0)
-	size -= missing
-	if err := f.Truncate(size); err != nil {
-		f.Close()
-		return nil, 0, err
-	}
-	return &appendLog{file: f, written: size, last: time.Now()}, missing, nil
+	return &appendLog{file: f, path: path, written: min(size, has), last: time.Now()}, max(size-has, 0), nil
 }
 
 // end is the offset of the next line.
@@ -78,7 +77,7 @@ func (l *appendLog) endUpdate() error {
 		return nil
 	}
 	if err := l.flush(); err != nil && len(l.buf) > maxUnwritten {
-		return fmt.Errorf("%s: %d MB of lines could not be written: %w", l.file.Name(), len(l.buf)>>20, err)
+		return fmt.Errorf("%s: %d MB of lines could not be written: %w", l.path, len(l.buf)>>20, err)
 	}
 	return nil
 }
@@ -105,11 +104,9 @@ func (l *appendLog) flush() error {
 	return err
 }
 
-// sync makes everything up to end durable.
-func (l *appendLog) sync() error {
-	if err := l.flush(); err != nil {
-		return err
-	}
+// makeDurable makes what was flushed so far durable. It may be called while the log
+// is written to.
+func (l *appendLog) makeDurable() error {
 	if l.file == nil {
 		return nil
 	}

@@ -3,6 +3,7 @@ package train
 import (
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"regexp"
 	"slices"
@@ -36,8 +37,15 @@ type CheckpointConfig struct {
 	// Every is the number of updates from one checkpoint to the next. Default 50;
 	// 0: only at the end and when interrupted.
 	Every int64 `yaml:"every"`
-	// Keep is the number of checkpoints that stay on disk. Default 3; at least 1.
+	// Keep is the number of newest checkpoints that stay on disk. Default 3; at
+	// least 1.
 	Keep int `yaml:"keep"`
+	// KeepEvery keeps every so many-th checkpoint for good, those after a multiple of
+	// Every times KeepEvery updates. Default 0: none.
+	KeepEvery int64 `yaml:"keep_every"`
+	// KeepBest keeps the checkpoint whose best member's score is the best so far.
+	// Default false.
+	KeepBest bool `yaml:"keep_best"`
 }
 
 // RunConfig is the config section run.
@@ -161,11 +169,17 @@ func (c Config) Validate() error {
 	names := c.hyperparameterNames()
 	c.validateEvolved(v, names)
 	c.validateSchedule(v, names)
-	if c.Checkpoint.Every < 0 {
-		v.field("checkpoint.every", c.Checkpoint.Every, "must be a number of updates, or 0 for the end alone")
+	if c.Checkpoint.Every < 0 || c.Checkpoint.Every > math.MaxInt32 {
+		v.field("checkpoint.every", c.Checkpoint.Every, fmt.Sprintf("must be a number of updates up to %d, or 0 for the end alone", math.MaxInt32))
 	}
 	if c.Checkpoint.Keep < 1 {
 		v.field("checkpoint.keep", c.Checkpoint.Keep, "must be at least 1")
+	}
+	switch k := c.Checkpoint.KeepEvery; {
+	case k < 0 || k > math.MaxInt32:
+		v.field("checkpoint.keep_every", k, fmt.Sprintf("must be a number of checkpoints, 1 to %d, or 0 for none", math.MaxInt32))
+	case k > 0 && c.Checkpoint.Every == 0:
+		v.field("checkpoint.keep_every", k, "counts checkpoints at intervals; checkpoint.every must be above 0")
 	}
 	if c.Run.TotalSteps < 1 {
 		v.field("run.total_steps", c.Run.TotalSteps, "must be at least 1")

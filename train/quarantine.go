@@ -40,8 +40,9 @@ func (r *Run) quarantine() error {
 }
 
 // finiteUpdate says whether the figures of a member's last update are finite. A
-// weight that is not makes the next loss, and a gradient that is not the next
-// weight, not finite.
+// weight that is NaN makes the next loss, and a gradient that is NaN the next
+// weight, NaN. An infinite weight may hide behind a tanh that it saturates, and does
+// no harm there.
 func finiteUpdate(s *kernels.Stats) bool {
 	if !s.Applied {
 		return true // nothing was computed that could say so

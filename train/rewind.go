@@ -57,12 +57,7 @@ func Rewind(dir string, before int64, opts Options) (*Run, error) {
 		return nil, err
 	}
 	opts.InMemory, opts.Dir = true, ""
-	if opts.FS == nil {
-		opts.FS = ckpt.OS
-	}
-	if opts.Warn == nil {
-		opts.Warn = func(string) {}
-	}
+	opts.setDefaults()
 	updates, err := ckpt.List(opts.FS, filepath.Join(dir, checkpointsDir))
 	if err != nil {
 		return nil, fmt.Errorf("train: the checkpoints of %s: %w", dir, err)

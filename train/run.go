@@ -20,8 +20,7 @@ import (
 type Options struct {
 	// Dir is the run folder. New makes it and refuses one that is not empty.
 	Dir string
-	// FS is where checkpoints are written; nil means the disk. Tests inject
-	// failures here.
+	// FS is where the run folder is; nil means the disk. Tests inject failures here.
 	FS ckpt.FS
 	// Warn is told of what went wrong without ending the run, such as a
 	// checkpoint that could not be written; nil means nobody is.
@@ -41,6 +40,15 @@ type Options struct {
 	// BeforeExploit is called with the decisions of an interval that has any, before
 	// they are carried out. An error ends the run; see [ErrStop].
 	BeforeExploit func(*Moment) error
+}
+
+func (o *Options) setDefaults() {
+	if o.FS == nil {
+		o.FS = ckpt.OS
+	}
+	if o.Warn == nil {
+		o.Warn = func(string) {}
+	}
 }
 
 // Progress is how far a run has come. It is valid during the call it is passed to.
@@ -96,6 +104,14 @@ type Run struct {
 	// that is being written while training goes on; nil: none.
 	saved  int64
 	saving *saving
+	// waited is how long training stood still for checkpoints in this process.
+	waited time.Duration
+	// bestSet is the update of the checkpoint with the best score, bestScore; -1:
+	// none has one.
+	bestSet   int64
+	bestScore float64
+	// releaseFolder gives the run folder back; nil: it is not locked.
+	releaseFolder func() error
 	// begun is the number of updates begun, with an engine that runs ahead.
 	begun int64
 }
@@ -105,6 +121,18 @@ func New(cfg Config, opts Options) (*Run, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
+	r, err := begin(cfg, opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.createFolder(); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+// begin makes a run at its start, without touching the disk.
+func begin(cfg Config, opts Options) (*Run, error) {
 	r, err := prepare(cfg, opts)
 	if err != nil {
 		return nil, err
@@ -116,9 +144,6 @@ func New(cfg Config, opts Options) (*Run, error) {
 		}
 	}
 	if err := r.applySchedule(); err != nil {
-		return nil, errors.Join(err, r.Close())
-	}
-	if err := r.createFolder(); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
@@ -148,14 +173,9 @@ func prepare(cfg Config, opts Options) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	if opts.FS == nil {
-		opts.FS = ckpt.OS
-	}
-	if opts.Warn == nil {
-		opts.Warn = func(string) {}
-	}
+	opts.setDefaults()
 	p := cfg.PBT.PopulationSize
-	r := &Run{cfg: cfg, yaml: text, opts: opts, engine: engine, schedule: schedule, total: cfg.TotalUpdates(), saved: -1,
+	r := &Run{cfg: cfg, yaml: text, opts: opts, engine: engine, schedule: schedule, total: cfg.TotalUpdates(), saved: -1, bestSet: -1, bestScore: math.NaN(),
 		stats: make([]kernels.Stats, p), hyper: make([]kernels.Hyperparameters, p), scores: make([]float64, p),
 		quarantined: make([]bool, p), outcomes: newOutcomes()}
 	if opts.Explore != nil {
@@ -309,7 +329,7 @@ func (r *Run) Close() error {
 			*log = nil
 		}
 	}
-	return err
+	return errors.Join(err, r.unlock())
 }
 
 // scheduled says whether run.schedule changes anything after an update.

@@ -40,19 +40,22 @@ func Find(path string) (*Stored, error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
-	newest, err := ckpt.Latest(ckpt.OS, filepath.Join(path, checkpointsDir))
+	sets, err := ckpt.List(ckpt.OS, filepath.Join(path, checkpointsDir))
 	switch {
-	case errors.Is(err, ckpt.ErrNoCheckpoint) && finished != nil:
-		return finished, nil
-	case errors.Is(err, ckpt.ErrNoCheckpoint):
-		return nil, fmt.Errorf("%w in %s", ErrNoCheckpoint, path)
 	case err != nil:
 		return nil, err
-	}
-	if finished != nil && filepath.Base(newest) <= ckpt.SetName(finished.Step) {
+	case finished != nil && (len(sets) == 0 || sets[len(sets)-1] <= finished.Step):
 		return finished, nil
+	case len(sets) == 0:
+		return nil, fmt.Errorf("%w in %s", ErrNoCheckpoint, path)
 	}
-	return bestOfSet(newest)
+	return bestOfSet(newestPath(path, sets))
+}
+
+// newestPath is the newest of a run folder's sets, which are given by update,
+// ascending.
+func newestPath(dir string, sets []int64) string {
+	return filepath.Join(dir, checkpointsDir, ckpt.SetName(sets[len(sets)-1]))
 }
 
 func readMember(path string) (*Stored, error) {
@@ -171,11 +174,14 @@ func Digest(path string) ([sha256.Size]byte, error) {
 		return fileDigest(path)
 	}
 	if _, err := os.Stat(filepath.Join(path, configFile)); err == nil {
-		set, _, err := latestSet(ckpt.OS, path)
+		sets, err := ckpt.List(ckpt.OS, filepath.Join(path, checkpointsDir))
 		if err != nil {
 			return [sha256.Size]byte{}, err
 		}
-		return set.Run.Digest, nil
+		if len(sets) == 0 {
+			return [sha256.Size]byte{}, fmt.Errorf("%w in %s", ErrNoCheckpoint, path)
+		}
+		path = newestPath(path, sets)
 	}
 	set, err := ckpt.ReadSet(ckpt.OS, path)
 	if err != nil {

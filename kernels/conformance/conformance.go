@@ -52,6 +52,7 @@ func Run(t *testing.T, newEngine Factory) {
 		{"HyperparametersTakeEffect", hyperparametersTakeEffect, true},
 		{"Schedule", schedule, true},
 		{"SnapshotRestore", snapshotRestore, false},
+		{"SnapshotWhileTraining", snapshotWhileTraining, false},
 		{"Determinism", determinism, true},
 		{"MadeUpSection", madeUpSection, false},
 		{"NaN", nan, true},

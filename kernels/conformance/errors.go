@@ -168,6 +168,7 @@ func closed(t *testing.T, newEngine Factory) {
 	calls["Update"] = e.Update()
 	calls["Exploit"] = e.Exploit(nil)
 	calls["SetPermutations"] = e.SetPermutations(nil)
+	_, calls["BeginSnapshot"] = e.BeginSnapshot()
 	for name, err := range calls {
 		if !errors.Is(err, kernels.ErrClosed) {
 			t.Errorf("%s of a closed engine: %v, want ErrClosed", name, err)

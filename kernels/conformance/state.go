@@ -73,6 +73,29 @@ func snapshotRestore(t *testing.T, newEngine Factory) {
 	}
 }
 
+// snapshotWhileTraining: a snapshot is of the moment it was begun, whatever is
+// trained until it is read.
+func snapshotWhileTraining(t *testing.T, newEngine Factory) {
+	c := config()
+	e := engine(t, newEngine, c)
+	for i := range 3 { // the memory of the first is used again
+		iterate(t, e, 1)
+		want := population(t, e)
+		states, err := e.BeginSnapshot()
+		check(t, err)
+		iterate(t, e, 1)
+		check(t, e.Exploit([]kernels.Exploit{{Member: 0, Source: 1, Strategy: kernels.StrategyReset, Hyperparameters: c.Hyperparameters}}))
+		got, err := states()
+		check(t, err)
+		if len(got) != len(want) {
+			t.Fatalf("snapshot %d has %d members, want %d", i, len(got), len(want))
+		}
+		for m := range want {
+			sameBits(t, fmt.Sprintf("snapshot %d, member %d", i, m), got[m], want[m])
+		}
+	}
+}
+
 func determinism(t *testing.T, newEngine Factory) {
 	run := func(change func(*kernels.Config)) string {
 		c := config()

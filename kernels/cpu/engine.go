@@ -32,6 +32,7 @@ type Engine struct {
 	path   *simd.Path
 	layout *tensor.Layout
 	arena  *tensor.Arena
+	kept   *tensor.Arena // of the last BeginSnapshot; nil before the first
 	index  *host.PolicyIndex
 	step   func(*env.Batch) // of the environment
 

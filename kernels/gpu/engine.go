@@ -30,7 +30,6 @@ type Engine struct {
 var (
 	_ kernels.Engine      = (*Engine)(nil)
 	_ kernels.Pipelined   = (*Engine)(nil)
-	_ kernels.Snapshotter = (*Engine)(nil)
 )
 
 // New makes an engine on the GPUs with the given ordinals, each of which takes a

@@ -59,7 +59,7 @@ func life(c *kernels.Config, devices ...int) (err error) {
 	if err := e.Exploit(x); err != nil {
 		return err
 	}
-	states, err := e.(kernels.Snapshotter).BeginSnapshot()
+	states, err := e.BeginSnapshot()
 	if err != nil {
 		return err
 	}

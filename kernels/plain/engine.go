@@ -273,6 +273,17 @@ func (e *engine) Restore(i int, src tensor.Member) error {
 	return nil
 }
 
+func (e *engine) BeginSnapshot() (func() ([]tensor.Member, error), error) {
+	if e.closed {
+		return nil, kernels.ErrClosed
+	}
+	kept := make([]tensor.Member, len(e.members))
+	for i, m := range e.members {
+		kept[i] = m.state.Member.Clone()
+	}
+	return func() ([]tensor.Member, error) { return kept, nil }, nil
+}
+
 func (e *engine) SetPermutations(p [][]int32) error {
 	if e.closed {
 		return kernels.ErrClosed

@@ -1,0 +1,261 @@
+package train
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"brood/ckpt"
+	"brood/kernels"
+	"brood/kernels/host"
+	"brood/tensor"
+)
+
+// Resume continues the run in a folder from its newest sound checkpoint, as if it
+// had never stopped. One that was stopped before its first checkpoint begins anew
+// from the seed, which is the same. Newer checkpoints that are damaged are set
+// aside, and opts.Warn is told. settings change its configuration from here on, and
+// config.yaml with it; what the state on disk was made for (environment, networks,
+// the seed) cannot change. Close the run.
+func Resume(dir string, settings []Setting, opts Options) (*Run, error) {
+	opts.Dir = dir
+	opts.setDefaults()
+	names, err := opts.FS.ReadDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("train: no run folder: %w", err)
+	}
+	if !slices.Contains(names, configFile) {
+		return nil, fmt.Errorf("%w: %s is no run folder: it has no %s", ErrNoCheckpoint, dir, configFile)
+	}
+	release, err := opts.FS.Lock(dir)
+	if err != nil {
+		return nil, fmt.Errorf("train: %w", err)
+	}
+	r, err := resume(dir, settings, opts)
+	if err != nil {
+		return nil, errors.Join(err, release())
+	}
+	r.releaseFolder = release
+	return r, nil
+}
+
+// resume is Resume of a folder that is locked.
+func resume(dir string, settings []Setting, opts Options) (*Run, error) {
+	set, path, err := newestSet(&opts, dir)
+	if err != nil && !errors.Is(err, ErrNoCheckpoint) {
+		return nil, err
+	}
+	configPath := filepath.Join(dir, configFile)
+	text, err := opts.FS.ReadFile(configPath)
+	if err != nil {
+		return nil, fmt.Errorf("train: the run's configuration: %w", err)
+	}
+	cfg, err := Load(configPath, text, settings)
+	if err != nil {
+		return nil, err
+	}
+	if set == nil {
+		return restart(cfg, opts)
+	}
+	old, err := loadStored(path, set.Run.Config)
+	if err != nil {
+		return nil, fmt.Errorf("train: the configuration in the checkpoint %s: %w", path, err)
+	}
+	if err := cfg.compatible(old); err != nil {
+		return nil, err
+	}
+	if cfg.TotalUpdates() < set.Update {
+		return nil, configError([]error{&FieldError{Place: cfg.places["run.total_steps"].String(), Key: "run.total_steps", Problem: fmt.Sprintf(
+			"%d is not valid: the run has done %d steps already", cfg.Run.TotalSteps, set.Run.EnvSteps)}})
+	}
+	r, err := prepare(cfg, opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.restore(set, old); err != nil {
+		return nil, errors.Join(fmt.Errorf("train: resume from %s: %w", path, err), r.Close())
+	}
+	if err := ckpt.WriteFile(opts.FS, configPath, r.yaml); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+// restart begins a run anew that was stopped before its first checkpoint.
+func restart(cfg Config, opts Options) (*Run, error) {
+	opts.Warn(fmt.Sprintf("%s has no checkpoint yet: the run begins anew from its seed", opts.Dir))
+	r, err := begin(cfg, opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.fillFolder(); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
+}
+
+// newestSet reads the newest sound checkpoint of a run folder that is locked, and
+// sets damaged ones that are newer aside: as it is, nobody would look at them again
+// before the run comes to the same update.
+func newestSet(opts *Options, dir string) (*ckpt.Set, string, error) {
+	var damaged []string
+	set, path, err := ckpt.Newest(opts.FS, filepath.Join(dir, checkpointsDir), func(path string, err error) {
+		damaged = append(damaged, path)
+		opts.Warn(err.Error())
+	})
+	if errors.Is(err, ckpt.ErrNoCheckpoint) {
+		return nil, "", fmt.Errorf("%w in %s", ErrNoCheckpoint, dir)
+	}
+	if err != nil {
+		return nil, "", fmt.Errorf("%w; `brood inspect --verify %s` lists them, and to train anew: `brood train %s --out NEW`",
+			err, dir, filepath.Join(dir, configFile))
+	}
+	for _, d := range damaged {
+		aside, err := ckpt.SetAside(opts.FS, d)
+		if err != nil {
+			return nil, "", err
+		}
+		opts.Warn(fmt.Sprintf("the run goes on from the checkpoint of update %d; the damaged one is set aside as %s", set.Update, aside))
+	}
+	return set, path, nil
+}
+
+// restore takes over the state of a checkpoint. old is the configuration it was
+// made with.
+func (r *Run) restore(set *ckpt.Set, old Config) error {
+	var state runState
+	if err := json.Unmarshal(set.Run.Scheduler, &state); err != nil {
+		return fmt.Errorf("%w: the run's state: %w", ckpt.ErrDamaged, err)
+	}
+	if len(set.Members) != len(r.scores) || len(state.Scores) != len(r.scores) {
+		return fmt.Errorf("%w: it has %d members, the configuration %d", ckpt.ErrIncompatible, len(set.Members), len(r.scores))
+	}
+	members, err := r.decodeMembers(set)
+	if err != nil {
+		return err
+	}
+	if err := r.schedule.Restore(state.Scheduler); err != nil {
+		return err
+	}
+	changed := changedHyperparameters(old, r.cfg)
+	for m, member := range members {
+		if err := r.engine.Restore(m, member); err != nil {
+			return fmt.Errorf("member %d: %w", m, err)
+		}
+		r.hyper[m] = host.NewState(member).Hyperparameters()
+		for _, h := range changed {
+			r.hyper[m][h] = r.engine.Config().Hyperparameters[h]
+		}
+		if len(changed) > 0 {
+			if err := r.engine.SetHyperparameters(m, r.hyper[m]); err != nil {
+				return fmt.Errorf("member %d: %w", m, err)
+			}
+		}
+		r.scores[m] = math.NaN()
+		if state.Scores[m] != nil {
+			r.scores[m] = *state.Scores[m]
+		}
+	}
+	if state.Outcomes != nil {
+		r.outcomes = *state.Outcomes
+	}
+	if len(state.Quarantined) == len(r.quarantined) {
+		r.quarantined = state.Quarantined
+	}
+	r.updates, r.saved, r.exploits = set.Update, set.Update, set.Run.Exploits
+	r.trained = time.Duration(set.Run.Seconds * float64(time.Second))
+	if !r.opts.InMemory && r.cfg.Checkpoint.KeepBest {
+		if err := r.findBestSet(); err != nil {
+			return err
+		}
+	}
+	return r.openLogs(state.MetricsBytes, state.DecisionsBytes)
+}
+
+// decodeMembers turns the files of a set into states of the engine's layout.
+func (r *Run) decodeMembers(set *ckpt.Set) ([]tensor.Member, error) {
+	members := make([]tensor.Member, len(set.Members))
+	for m, data := range set.Members {
+		c, err := ckpt.Decode(data)
+		if err == nil {
+			err = c.CheckEnv(ckpt.EnvOf(r.engine.Config().Env.Spec()))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("member %d: %w", m, err)
+		}
+		members[m] = tensor.NewMember(r.engine.Layout())
+		warnings, err := c.Restore(members[m])
+		if err != nil {
+			return nil, fmt.Errorf("member %d: %w", m, err)
+		}
+		for _, w := range warnings {
+			r.opts.Warn(fmt.Sprintf("member %d: %s", m, w))
+		}
+	}
+	return members, set.CheckDigest(members...)
+}
+
+// changedHyperparameters lists those whose value every member starts with
+// differs: settings of a resume that apply to all members.
+func changedHyperparameters(old, now Config) []kernels.Hyperparameter {
+	var changed []kernels.Hyperparameter
+	a, b := old.PPO.Hyperparameters(), now.PPO.Hyperparameters()
+	for h := range kernels.NumHyperparameters {
+		if a[h] != b[h] {
+			changed = append(changed, h)
+		}
+	}
+	return changed
+}
+
+// compatible reports what of a resumed run's configuration the state on disk
+// does not allow to change.
+func (c Config) compatible(old Config) error {
+	v := &validation{places: c.places, seen: map[string]bool{}}
+	fixed := func(key string, now, was any) {
+		if fmt.Sprint(now) != fmt.Sprint(was) {
+			v.problem(key, fmt.Sprintf("%v cannot be resumed: the run was made with %v", now, was))
+		}
+	}
+	fixed("env.id", c.Env.ID, old.Env.ID)
+	fixed("env.count", c.Env.Count, old.Env.Count)
+	fixed("policy.hidden", c.Policy.Hidden, old.Policy.Hidden)
+	fixed("policy.activation", c.Policy.Activation, old.Policy.Activation)
+	fixed("critic.type", c.Critic.Type, old.Critic.Type)
+	if c.Critic.Type == kernels.QuantileCritic {
+		fixed("critic.quantiles", c.Critic.Quantiles, old.Critic.Quantiles)
+	}
+	fixed("pbt.population_size", c.PBT.PopulationSize, old.PBT.PopulationSize)
+	fixed("ppo.steps", c.PPO.Steps, old.PPO.Steps)
+	fixed("run.seed", c.Run.Seed, old.Run.Seed)
+	names := func(c Config) (list []string) {
+		for _, h := range c.PBT.Hyperparameters {
+			list = append(list, h.Name)
+		}
+		return list
+	}
+	fixed("pbt.hyperparameters", names(c), names(old))
+	for _, h := range changedHyperparameters(old, c) {
+		for _, e := range c.PBT.Hyperparameters {
+			if e.Name == h.String() {
+				v.problem("ppo."+ppoKey(h), fmt.Sprintf("cannot be set on resuming: each member has its own, which pbt evolves (pbt.hyperparameters.%s)", e.Name))
+			}
+		}
+	}
+	return configError(v.mistakes)
+}
+
+// ppoKey is where a hyperparameter's starting value lies in the section ppo.
+func ppoKey(h kernels.Hyperparameter) string {
+	switch h {
+	case kernels.VGSAlpha:
+		return "vgs.alpha"
+	case kernels.KLTarget:
+		return "kl_penalty.target"
+	}
+	return h.String()
+}

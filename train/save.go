@@ -1,0 +1,253 @@
+package train
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"path/filepath"
+	"time"
+
+	"brood/ckpt"
+	"brood/internal/stats"
+	"brood/pbt"
+	"brood/tensor"
+)
+
+// runState is what a resumed run needs beside the members, as JSON in the
+// scheduler field of run.ckpt.
+type runState struct {
+	Scheduler pbt.State `json:"scheduler"`
+	// Scores by the run's metric; null: none.
+	Scores []*float64 `json:"scores"`
+	// MetricsBytes and DecisionsBytes are the sizes of the files at this point.
+	MetricsBytes   int64 `json:"metrics_bytes"`
+	DecisionsBytes int64 `json:"decisions_bytes"`
+	// Quarantined members; nil: none.
+	Quarantined []bool `json:"quarantined,omitempty"`
+	// Outcomes of exploits; nil in checkpoints of before there were any.
+	Outcomes *outcomes `json:"outcomes,omitempty"`
+	// Best is the best performance of the members, by which the best checkpoint is
+	// known; nil: none has one.
+	Best *float64 `json:"best,omitempty"`
+}
+
+// saving is a checkpoint on its way to disk.
+type saving struct {
+	update int64
+	draft  ckpt.Draft  // complete but for the members and their digest
+	metas  []ckpt.Meta // of the members
+	best   float64     // performance of the best member; NaN: none has one
+	// states gives the members' states as they were at the update.
+	states func() ([]tensor.Member, error)
+	// logs are the files whose sizes the checkpoint names.
+	logs []*appendLog
+	keep ckpt.Retention
+	done chan error
+	// stay is why old checkpoints were not removed; set before done.
+	stay error
+}
+
+// save writes a checkpoint of the present update and then removes those that
+// nothing keeps. The last good one stays until this one is complete.
+func (r *Run) save() error {
+	if r.opts.InMemory {
+		return nil
+	}
+	if r.saving == nil || r.saving.update != r.updates {
+		if err := r.beginSaving(); err != nil {
+			return err
+		}
+	}
+	return r.finishSaving()
+}
+
+// beginSaving begins a checkpoint of the present update. Training waits for a copy
+// of the members' states in memory; the rest is done beside it. Where the checkpoint
+// before is still being written, training waits for that first: two never pile up.
+func (r *Run) beginSaving() error {
+	if r.opts.InMemory {
+		return nil
+	}
+	began := time.Now()
+	defer func() { r.waited += time.Since(began) }()
+	if x := r.saving; x != nil {
+		r.warnOfSave(x.update, r.awaitSaving())
+	}
+	if r.saved == r.updates {
+		return nil // nothing has changed since
+	}
+	if err := errors.Join(r.metrics.flush(), r.decisions.flush()); err != nil {
+		return err
+	}
+	x, err := r.prepareSaving()
+	if err != nil {
+		return err
+	}
+	if x.states, err = r.engine.BeginSnapshot(); err != nil {
+		return err
+	}
+	r.saving = x
+	go x.write(r.opts.FS, r.path(checkpointsDir))
+	return nil
+}
+
+// finishSaving waits for the checkpoint that is being written, where there is one.
+func (r *Run) finishSaving() error {
+	began := time.Now()
+	defer func() { r.waited += time.Since(began) }()
+	return r.awaitSaving()
+}
+
+func (r *Run) awaitSaving() error {
+	x := r.saving
+	if x == nil {
+		return nil
+	}
+	r.saving = nil
+	if err := <-x.done; err != nil {
+		return err
+	}
+	r.saved = x.update
+	r.rankSet(x.update, x.best)
+	if x.stay != nil {
+		r.opts.Warn(fmt.Sprintf("old checkpoints stay: %v", x.stay))
+	}
+	return nil
+}
+
+// warnOfSave tells of a checkpoint that could not be written.
+func (r *Run) warnOfSave(update int64, err error) {
+	if err != nil {
+		r.opts.Warn(fmt.Sprintf("no checkpoint of update %d: %v; training goes on and tries again at update %d",
+			update, err, min(r.updates+r.cfg.Checkpoint.Every, r.total)))
+	}
+}
+
+// maxEncoded bounds the memory of the files that are being written at a time.
+const maxEncoded = 64 << 20
+
+// prepareSaving is all of a checkpoint but the members' states.
+func (r *Run) prepareSaving() (*saving, error) {
+	x := &saving{update: r.updates, done: make(chan error, 1), logs: []*appendLog{r.metrics, r.decisions}, best: math.NaN()}
+	state := runState{Scheduler: r.schedule.State(), MetricsBytes: r.metrics.end(), DecisionsBytes: r.decisions.end(),
+		Quarantined: r.quarantined, Outcomes: &r.outcomes}
+	for m := range r.scores {
+		performance := r.performance(m)
+		x.metas = append(x.metas, r.meta(performance))
+		if r.better(performance, x.best) && !r.quarantined[m] {
+			x.best = performance
+		}
+		state.Scores = append(state.Scores, stats.OrNil(r.scores[m]))
+	}
+	state.Best = stats.OrNil(x.best)
+	x.keep = r.retention(x.update, x.best)
+	scheduler, err := json.Marshal(state)
+	if err != nil {
+		return nil, err
+	}
+	// The files of small members wait for the disk side by side.
+	parallel := min(max(maxEncoded/max(r.engine.Layout().Stride(), 1), 1), 16)
+	x.draft = ckpt.Draft{Update: r.updates, Population: len(r.scores), Parallel: parallel,
+		Run: ckpt.RunState{EnvSteps: r.envSteps(), Seconds: r.secondsSoFar(), Exploits: r.exploits, Config: string(r.yaml),
+			Scheduler: scheduler}}
+	return x, nil
+}
+
+// write completes the checkpoint, writes it and removes those that nothing keeps.
+func (x *saving) write(fs ckpt.FS, dir string) {
+	x.done <- func() error {
+		// A checkpoint names sizes of these files, so they must be durable before it.
+		for _, log := range x.logs {
+			if err := log.makeDurable(); err != nil {
+				return err
+			}
+		}
+		members, err := x.states()
+		if err != nil {
+			return err
+		}
+		x.draft.Run.Digest = tensor.Digest(members...)
+		x.draft.Member = func(m int) ([]byte, error) { return ckpt.Encode(members[m], x.metas[m], true) }
+		if _, err := ckpt.WriteSet(fs, dir, x.draft); err != nil {
+			return err
+		}
+		x.stay = prune(fs, dir, x.keep)
+		return nil
+	}()
+}
+
+// prune removes the checkpoints within dir that nothing keeps.
+func prune(fs ckpt.FS, dir string, keep ckpt.Retention) error {
+	sets, err := ckpt.List(fs, dir)
+	if err != nil {
+		return err
+	}
+	return ckpt.Prune(fs, dir, keep.Keeps(sets))
+}
+
+// retention is what of the checkpoints stays once that of an update is complete.
+func (r *Run) retention(update int64, best float64) ckpt.Retention {
+	c := r.cfg.Checkpoint
+	keep := ckpt.Retention{Last: c.Keep, Multiple: c.KeepEvery * c.Every}
+	switch {
+	case c.KeepBest && r.better(best, r.bestScore):
+		keep.Best = []int64{update}
+	case c.KeepBest:
+		keep.Best = []int64{r.bestSet}
+	}
+	return keep
+}
+
+// rankSet remembers a complete checkpoint where it is the best so far.
+func (r *Run) rankSet(update int64, best float64) {
+	if r.better(best, r.bestScore) {
+		r.bestSet, r.bestScore = update, best
+	}
+}
+
+// better says whether a performance is better than another by the run's metric; any
+// is better than none.
+func (r *Run) better(a, b float64) bool {
+	if math.IsNaN(a) || math.IsNaN(b) {
+		return !math.IsNaN(a)
+	}
+	if r.cfg.PBT.MetricMode == pbt.Min {
+		return a < b
+	}
+	return a > b
+}
+
+// findBestSet looks for the best of the checkpoints that are there.
+func (r *Run) findBestSet() error {
+	dir := r.path(checkpointsDir)
+	sets, err := ckpt.List(r.opts.FS, dir)
+	if err != nil {
+		return err
+	}
+	for _, update := range sets {
+		run, err := ckpt.ReadRun(r.opts.FS, filepath.Join(dir, ckpt.SetName(update)))
+		var state runState
+		if err == nil {
+			err = json.Unmarshal(run.Scheduler, &state)
+		}
+		if err != nil {
+			r.opts.Warn(fmt.Sprintf("the checkpoint of update %d is not considered for checkpoint.keep_best: %v", update, err))
+			continue
+		}
+		if state.Best != nil {
+			r.rankSet(update, *state.Best)
+		}
+	}
+	return nil
+}
+
+// performance is what a checkpoint says of a member: its score by the run's
+// metric, as of now where that costs nothing.
+func (r *Run) performance(m int) float64 {
+	if r.cfg.PBT.MetricName == pbt.TrainReturn {
+		score, _ := r.engine.Score(m)
+		return score
+	}
+	return r.scores[m]
+}
