@@ -16,6 +16,8 @@ var (
 	ErrStep = errors.New("pbt: a member's step cannot go back")
 	// ErrState is returned for a state that does not fit the scheduler.
 	ErrState = errors.New("pbt: the state does not fit")
+	// ErrNoSource is returned where a larger population has nobody to copy.
+	ErrNoSource = errors.New("pbt: no member can be copied")
 	// ErrExplore is returned where the function of [Scheduler.SetExplore] fails, or
 	// returns hyperparameters that the config does not allow.
 	ErrExplore = errors.New("pbt: the user's explore function")

@@ -26,22 +26,33 @@ func (s *Scheduler) State() State {
 
 // Restore continues from a state: the decisions that follow are those of the
 // scheduler it was taken from, given the same scores. The config may differ in
-// all but the population's size and the hyperparameters' names; values outside a
-// range that was narrowed are clipped when they are next explored. A state written
-// before members had a Mark, or States observations, is that of a population which
-// has not taken part in an interval yet. The functions of SetExplore and
+// all but the population's size, for which there is [Scheduler.Resize], and the
+// hyperparameters' names; values outside a range that was narrowed are clipped when
+// they are next explored. A state written before members had a Mark, or States
+// observations, is that of a population which has not taken part in an interval yet. The functions of SetExplore and
 // SetReevaluate stay those of this scheduler.
 //
 // It returns ErrState, wrapped with what does not fit, and then changes nothing.
 func (s *Scheduler) Restore(state State) error {
+	if len(state.Members) != s.config.PopulationSize {
+		return fmt.Errorf("%w: %d members; population_size is %d", ErrState, len(state.Members), s.config.PopulationSize)
+	}
+	if err := s.checkState(&state); err != nil {
+		return err
+	}
+	s.interval, s.rejected = state.Interval, state.Rejected
+	s.members, s.observations = cloneMembers(state.Members), cloneObservations(state.Observations)
+	return nil
+}
+
+// checkState refuses a state that is not one of a scheduler of this config and seed,
+// whatever the population's size.
+func (s *Scheduler) checkState(state *State) error {
 	if state.Seed != s.seed {
 		return fmt.Errorf("%w: seed %d; this scheduler's is %d", ErrState, state.Seed, s.seed)
 	}
 	if state.Interval < 0 {
 		return fmt.Errorf("%w: interval %d; valid: at least 0", ErrState, state.Interval)
-	}
-	if len(state.Members) != s.config.PopulationSize {
-		return fmt.Errorf("%w: %d members; population_size is %d", ErrState, len(state.Members), s.config.PopulationSize)
 	}
 	if state.Rejected < 0 {
 		return fmt.Errorf("%w: %d decisions rejected; valid: at least 0", ErrState, state.Rejected)
@@ -57,8 +68,6 @@ func (s *Scheduler) Restore(state State) error {
 	if err := checkObservations(&s.config, state.Observations); err != nil {
 		return fmt.Errorf("%w: %w", ErrState, err)
 	}
-	s.interval, s.rejected = state.Interval, state.Rejected
-	s.members, s.observations = cloneMembers(state.Members), cloneObservations(state.Observations)
 	return nil
 }
 

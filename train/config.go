@@ -70,6 +70,9 @@ type RunConfig struct {
 	// Schedule changes hyperparameters of all members during the run, in the order
 	// of updates. Default none.
 	Schedule []ScheduledValue `yaml:"schedule,omitempty"`
+	// Earlier are the parts of the run in which the population had another size.
+	// [Resume] writes them; a run that begins drops them.
+	Earlier []EarlierPart `yaml:"earlier,omitempty"`
 }
 
 // ScheduledValue is a value that a hyperparameter of all members has from an
@@ -135,20 +138,6 @@ func (c Config) YAML() ([]byte, error) {
 	return text, nil
 }
 
-// StepsPerUpdate is the number of environment steps of the whole population in
-// one update: P*T*N.
-func (c Config) StepsPerUpdate() int64 {
-	return int64(c.PBT.PopulationSize) * int64(c.PPO.Steps) * c.Env.Count
-}
-
-// TotalUpdates is the length of the run in updates.
-func (c Config) TotalUpdates() int64 {
-	per := c.StepsPerUpdate()
-	if per < 1 || c.Run.TotalSteps < 1 {
-		return 0
-	}
-	return (c.Run.TotalSteps-1)/per + 1
-}
 
 // EngineConfig validates the sections the engine sees.
 func (c Config) EngineConfig() (*kernels.Config, error) {
@@ -169,6 +158,7 @@ func (c Config) Validate() error {
 	names := c.hyperparameterNames()
 	c.validateEvolved(v, names)
 	c.validateSchedule(v, names)
+	c.validateEarlier(v)
 	if c.Checkpoint.Every < 0 || c.Checkpoint.Every > math.MaxInt32 {
 		v.field("checkpoint.every", c.Checkpoint.Every, fmt.Sprintf("must be a number of updates up to %d, or 0 for the end alone", math.MaxInt32))
 	}

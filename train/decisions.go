@@ -22,6 +22,9 @@ type DecisionLine struct {
 	Interval    int      `json:"interval"`
 	Member      int      `json:"member"`
 	Source      int      `json:"source"`
+	// Operation is [OperationFill] or [OperationMove] where the number of members was
+	// changed, and empty for an exploit of an interval.
+	Operation   string   `json:"operation,omitempty"`
 	MemberScore *float64 `json:"member_score"`
 	SourceScore *float64 `json:"source_score"`
 	// OptimizerStrategy is what was done to the member's optimizer state,
@@ -41,13 +44,40 @@ type DecisionLine struct {
 	Outcome *Outcome `json:"outcome"`
 }
 
-// HyperparameterChange is what became of one: the member's before, the source's,
-// and what the operation made of it for the member.
+// HyperparameterChange is what became of one: the member's before (NaN, in JSON
+// null: there was no such member), the source's, and what the operation made of it
+// for the member.
 type HyperparameterChange struct {
 	Before    float64 `json:"before"`
 	Source    float64 `json:"source"`
 	Operation string  `json:"operation"`
 	After     float64 `json:"after"`
+}
+
+type changeFields HyperparameterChange
+
+type changeJSON struct {
+	Before *float64 `json:"before"`
+	changeFields
+}
+
+// MarshalJSON writes a Before that is NaN as null.
+func (c HyperparameterChange) MarshalJSON() ([]byte, error) {
+	return json.Marshal(changeJSON{stats.OrNil(c.Before), changeFields(c)})
+}
+
+// UnmarshalJSON reads null, or no before, as NaN.
+func (c *HyperparameterChange) UnmarshalJSON(data []byte) error {
+	var v changeJSON
+	if err := json.Unmarshal(data, &v); err != nil {
+		return err
+	}
+	*c = HyperparameterChange(v.changeFields)
+	c.Before = math.NaN()
+	if v.Before != nil {
+		c.Before = *v.Before
+	}
+	return nil
 }
 
 // Outcome is how a member did after an exploit, in deterministic episodes (their
@@ -77,7 +107,11 @@ func (r *Run) decisionLine(d pbt.Decision) DecisionLine {
 		MemberReevaluated: d.MemberReevaluated, SourceReevaluated: d.SourceReevaluated,
 		Hyperparameters: make(map[string]HyperparameterChange, len(d.After))}
 	for name, after := range d.After {
-		line.Hyperparameters[name] = HyperparameterChange{d.Before[name], d.SourceValues[name], d.Operations[name], after}
+		before, existed := d.Before[name]
+		if !existed {
+			before = math.NaN()
+		}
+		line.Hyperparameters[name] = HyperparameterChange{before, d.SourceValues[name], d.Operations[name], after}
 	}
 	return line
 }
@@ -146,6 +180,9 @@ func (l *DecisionLine) check(before []DecisionLine) error {
 		return fmt.Errorf("member %d cannot have copied member %d", l.Member, l.Source)
 	case l.Update < 1 || n > 0 && l.Update < before[n-1].Update:
 		return fmt.Errorf("update %d out of order", l.Update)
+	}
+	if op := l.Operation; op != "" && op != OperationFill && op != OperationMove {
+		return fmt.Errorf("operation %q; valid: %s, %s, or none for an exploit of an interval", op, OperationFill, OperationMove)
 	}
 	for name, h := range l.Hyperparameters {
 		if math.IsNaN(h.After) || math.IsInf(h.After, 0) {

@@ -94,6 +94,17 @@ func (r *Run) exploit(decisions []pbt.Decision) error {
 	if len(decisions) == 0 {
 		return nil
 	}
+	exploits := r.exploitsOf(decisions)
+	if r.opts.BeforeExploit != nil {
+		if err := r.opts.BeforeExploit(&Moment{Update: r.updates, Decisions: decisions, Exploits: exploits, run: r}); err != nil {
+			return err
+		}
+	}
+	return r.carryOut(decisions, exploits, "")
+}
+
+// exploitsOf are decisions as the engine is given them.
+func (r *Run) exploitsOf(decisions []pbt.Decision) []kernels.Exploit {
 	exploits := make([]kernels.Exploit, len(decisions))
 	for i, d := range decisions {
 		h := r.hyper[d.Source]
@@ -101,11 +112,12 @@ func (r *Run) exploit(decisions []pbt.Decision) error {
 		exploits[i] = kernels.Exploit{Member: d.Member, Source: d.Source, Strategy: kernels.Strategy(d.Strategy),
 			ScaleMomentum: d.ScaleMomentum, Hyperparameters: h}
 	}
-	if r.opts.BeforeExploit != nil {
-		if err := r.opts.BeforeExploit(&Moment{Update: r.updates, Decisions: decisions, Exploits: exploits, run: r}); err != nil {
-			return err
-		}
-	}
+	return exploits
+}
+
+// carryOut copies members in the engine and writes down what was decided. operation
+// is that of the lines.
+func (r *Run) carryOut(decisions []pbt.Decision, exploits []kernels.Exploit, operation string) error {
 	sources, err := r.sourceReturns(decisions)
 	if err != nil {
 		return err
@@ -122,7 +134,9 @@ func (r *Run) exploit(decisions []pbt.Decision) error {
 				return err
 			}
 		}
-		if err := r.follow(r.decisionLine(d), sources[d.Source]); err != nil {
+		line := r.decisionLine(d)
+		line.Operation = operation
+		if err := r.follow(line, sources[d.Source]); err != nil {
 			return err
 		}
 	}

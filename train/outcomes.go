@@ -23,6 +23,9 @@ const outcomeTime = math.MaxUint32 - 1
 // pending is an exploit whose outcome is not complete.
 type pending struct {
 	Line DecisionLine `json:"line"`
+	// Moved is the member that Line.Member is now, where the number of members was
+	// changed since.
+	Moved *int `json:"moved,omitempty"`
 	// Offset and Size are the place of its line in decisions.jsonl.
 	Offset int64 `json:"offset"`
 	Size   int   `json:"size"`
@@ -128,6 +131,14 @@ func (r *Run) outcomeDue(update int64) bool {
 	return slices.ContainsFunc(r.outcomes.Pending, func(p *pending) bool { return p.slot(update) >= 0 })
 }
 
+// member is who is waited for.
+func (p *pending) member() int {
+	if p.Moved != nil {
+		return *p.Moved
+	}
+	return p.Line.Member
+}
+
 // slot is the index into outcomeAfter of what is due after an update, or -1.
 func (p *pending) slot(update int64) int { return slices.Index(outcomeAfter, update-p.Line.Update) }
 
@@ -135,8 +146,8 @@ func (p *pending) slot(update int64) int { return slices.Index(outcomeAfter, upd
 func (r *Run) measureOutcomes() error {
 	var members []int
 	for _, p := range r.outcomes.Pending {
-		if p.slot(r.updates) >= 0 && !slices.Contains(members, p.Line.Member) {
-			members = append(members, p.Line.Member)
+		if p.slot(r.updates) >= 0 && !slices.Contains(members, p.member()) {
+			members = append(members, p.member())
 		}
 	}
 	if len(members) == 0 {
@@ -148,8 +159,8 @@ func (r *Run) measureOutcomes() error {
 	}
 	for _, p := range slices.Clone(r.outcomes.Pending) {
 		i := p.slot(r.updates)
-		if i >= 0 && returns[p.Line.Member] != nil {
-			if err := r.recordOutcome(p, i, returns[p.Line.Member]); err != nil {
+		if i >= 0 && returns[p.member()] != nil {
+			if err := r.recordOutcome(p, i, returns[p.member()]); err != nil {
 				return err
 			}
 		}
@@ -216,7 +227,7 @@ func (o *outcomes) judge(p *pending) {
 // settleMembers settles the exploits of members that are overwritten now.
 func (r *Run) settleMembers(exploits []kernels.Exploit) {
 	for _, p := range slices.Clone(r.outcomes.Pending) {
-		if slices.ContainsFunc(exploits, func(e kernels.Exploit) bool { return e.Member == p.Line.Member }) {
+		if slices.ContainsFunc(exploits, func(e kernels.Exploit) bool { return e.Member == p.member() }) {
 			r.settle(p)
 		}
 	}

@@ -4,14 +4,12 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"path/filepath"
 	"slices"
 	"time"
 
 	"brood/ckpt"
 	"brood/kernels"
-	"brood/kernels/host"
 	"brood/tensor"
 )
 
@@ -20,7 +18,8 @@ import (
 // from the seed, which is the same. Newer checkpoints that are damaged are set
 // aside, and opts.Warn is told. settings change its configuration from here on, and
 // config.yaml with it; what the state on disk was made for (environment, networks,
-// the seed) cannot change. Close the run.
+// the seed) cannot change. The number of members can: the best stay or are copied, by
+// [pbt.Scheduler.Resize], and opts.Note is told. Close the run.
 func Resume(dir string, settings []Setting, opts Options) (*Run, error) {
 	opts.Dir = dir
 	opts.setDefaults()
@@ -58,8 +57,11 @@ func resume(dir string, settings []Setting, opts Options) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := cfg.refuseEarlier(); err != nil {
+		return nil, err
+	}
 	if set == nil {
-		return restart(cfg, opts)
+		return restart(cfg, opts, fmt.Sprintf("%s has no checkpoint yet", opts.Dir))
 	}
 	old, err := loadStored(path, set.Run.Config)
 	if err != nil {
@@ -68,9 +70,13 @@ func resume(dir string, settings []Setting, opts Options) (*Run, error) {
 	if err := cfg.compatible(old); err != nil {
 		return nil, err
 	}
-	if cfg.TotalUpdates() < set.Update {
-		return nil, configError([]error{&FieldError{Place: cfg.places["run.total_steps"].String(), Key: "run.total_steps", Problem: fmt.Sprintf(
-			"%d is not valid: the run has done %d steps already", cfg.Run.TotalSteps, set.Run.EnvSteps)}})
+	if p, was := cfg.PBT.PopulationSize, old.PBT.PopulationSize; set.Update == 0 && p != was {
+		return restart(cfg, opts, fmt.Sprintf("the checkpoint in %s is of before the first update and has %s, the run now %d", opts.Dir, counted(was, "member"), p))
+	}
+	// The checkpoint knows what was before it, whatever was to come after it.
+	cfg.Run.Earlier = old.earlierParts(set.Update, cfg.PBT.PopulationSize)
+	if err := cfg.checkRoom(set, old); err != nil {
+		return nil, err
 	}
 	r, err := prepare(cfg, opts)
 	if err != nil {
@@ -82,12 +88,17 @@ func resume(dir string, settings []Setting, opts Options) (*Run, error) {
 	if err := ckpt.WriteFile(opts.FS, configPath, r.yaml); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
+	// Whoever reads the folder meanwhile finds the members that config.yaml speaks of.
+	if err := r.decisions.flush(); err != nil {
+		opts.Warn(fmt.Sprintf("%s: %v; the lines wait in memory", r.path(decisionsFile), err))
+	}
 	return r, nil
 }
 
-// restart begins a run anew that was stopped before its first checkpoint.
-func restart(cfg Config, opts Options) (*Run, error) {
-	opts.Warn(fmt.Sprintf("%s has no checkpoint yet: the run begins anew from its seed", opts.Dir))
+// restart begins a run anew that was stopped before its first checkpoint, or has one
+// of before its first update that is of no use.
+func restart(cfg Config, opts Options, why string) (*Run, error) {
+	opts.Warn(why + ": the run begins anew from its seed")
 	r, err := begin(cfg, opts)
 	if err != nil {
 		return nil, err
@@ -131,40 +142,22 @@ func (r *Run) restore(set *ckpt.Set, old Config) error {
 	if err := json.Unmarshal(set.Run.Scheduler, &state); err != nil {
 		return fmt.Errorf("%w: the run's state: %w", ckpt.ErrDamaged, err)
 	}
-	if len(set.Members) != len(r.scores) || len(state.Scores) != len(r.scores) {
-		return fmt.Errorf("%w: it has %d members, the configuration %d", ckpt.ErrIncompatible, len(set.Members), len(r.scores))
+	if p := old.PBT.PopulationSize; len(set.Members) != p || len(state.Scores) != p {
+		return fmt.Errorf("%w: it has %d members with %d scores, its configuration %d", ckpt.ErrIncompatible, len(set.Members), len(state.Scores), p)
 	}
 	members, err := r.decodeMembers(set)
 	if err != nil {
 		return err
 	}
-	if err := r.schedule.Restore(state.Scheduler); err != nil {
+	placed, err := r.placeMembers(&state, members, set.Update)
+	if err != nil {
 		return err
 	}
-	changed := changedHyperparameters(old, r.cfg)
-	for m, member := range members {
-		if err := r.engine.Restore(m, member); err != nil {
-			return fmt.Errorf("member %d: %w", m, err)
-		}
-		r.hyper[m] = host.NewState(member).Hyperparameters()
-		for _, h := range changed {
-			r.hyper[m][h] = r.engine.Config().Hyperparameters[h]
-		}
-		if len(changed) > 0 {
-			if err := r.engine.SetHyperparameters(m, r.hyper[m]); err != nil {
-				return fmt.Errorf("member %d: %w", m, err)
-			}
-		}
-		r.scores[m] = math.NaN()
-		if state.Scores[m] != nil {
-			r.scores[m] = *state.Scores[m]
-		}
+	if err := r.restoreMembers(placed, &state, members, changedHyperparameters(old, r.cfg)); err != nil {
+		return err
 	}
 	if state.Outcomes != nil {
 		r.outcomes = *state.Outcomes
-	}
-	if len(state.Quarantined) == len(r.quarantined) {
-		r.quarantined = state.Quarantined
 	}
 	r.updates, r.saved, r.exploits = set.Update, set.Update, set.Run.Exploits
 	r.trained = time.Duration(set.Run.Seconds * float64(time.Second))
@@ -173,7 +166,11 @@ func (r *Run) restore(set *ckpt.Set, old Config) error {
 			return err
 		}
 	}
-	return r.openLogs(state.MetricsBytes, state.DecisionsBytes)
+	r.tellEngine(state.Engine)
+	if err := r.openLogs(state.MetricsBytes, state.DecisionsBytes); err != nil || len(members) == len(r.scores) {
+		return err
+	}
+	return r.resized(placed, &state, members)
 }
 
 // decodeMembers turns the files of a set into states of the engine's layout.
@@ -229,7 +226,6 @@ func (c Config) compatible(old Config) error {
 	if c.Critic.Type == kernels.QuantileCritic {
 		fixed("critic.quantiles", c.Critic.Quantiles, old.Critic.Quantiles)
 	}
-	fixed("pbt.population_size", c.PBT.PopulationSize, old.PBT.PopulationSize)
 	fixed("ppo.steps", c.PPO.Steps, old.PPO.Steps)
 	fixed("run.seed", c.Run.Seed, old.Run.Seed)
 	names := func(c Config) (list []string) {

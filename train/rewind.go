@@ -49,7 +49,9 @@ func LoadRun(dir string, settings ...Setting) (Config, error) {
 // Rewind makes the run of a folder anew in memory, as it was before an update:
 // from its newest checkpoint of an earlier one, or from the seed where there is
 // none. Trained again on the same engine it is the same run to the bit, under the
-// configuration it had at that checkpoint. Nothing in the folder changes.
+// configuration it had at that checkpoint. Nothing in the folder changes. Where the
+// number of members was changed in between, the change is made again at the
+// checkpoint it was made to; without that one the error is an [ErrNoCheckpoint].
 // opts.Settings may change the device and the number of threads. Close the run.
 func Rewind(dir string, before int64, opts Options) (*Run, error) {
 	cfg, err := LoadRun(dir, opts.Settings...)
@@ -66,31 +68,58 @@ func Rewind(dir string, before int64, opts Options) (*Run, error) {
 		if update >= before {
 			continue
 		}
-		r, err := rewindTo(filepath.Join(dir, checkpointsDir, ckpt.SetName(update)), opts)
+		r, err := rewindTo(filepath.Join(dir, checkpointsDir, ckpt.SetName(update)), cfg, update, before, opts)
 		if errors.Is(err, ckpt.ErrDamaged) {
 			opts.Warn(fmt.Sprintf("%v; an earlier moment serves as well", err))
 			continue
 		}
 		return r, err
 	}
-	return New(cfg, opts)
+	at, err := cfg.until(0, before)
+	if err != nil {
+		return nil, fmt.Errorf("train: rewind %s: %w", dir, err)
+	}
+	return New(at, opts)
 }
 
-// rewindTo makes the run of a checkpoint in memory.
-func rewindTo(path string, opts Options) (*Run, error) {
+// until is the configuration of a run that goes from an update to just before
+// another, if it can. A change of the number of members in between can be made where
+// the run begins with it.
+func (c Config) until(from, before int64) (Config, error) {
+	c.PBT.PopulationSize, c.Run.Earlier = c.populationAt(before), slices.DeleteFunc(slices.Clone(c.Run.Earlier),
+		func(part EarlierPart) bool { return part.Updates >= before })
+	for _, part := range c.Run.Earlier {
+		if part.Updates > from {
+			return c, fmt.Errorf("%w to go on from to update %d: at update %d the population of %d members became another one, and no sound checkpoint from there to update %d is left",
+				ErrNoCheckpoint, before, part.Updates, part.PopulationSize, before-1)
+		}
+	}
+	return c, nil
+}
+
+// rewindTo makes the run of a checkpoint in memory. cfg is the configuration of the
+// folder.
+func rewindTo(path string, cfg Config, update, before int64, opts Options) (*Run, error) {
+	at, err := cfg.until(update, before)
+	if err != nil {
+		return nil, fmt.Errorf("train: rewind to %s: %w", path, err)
+	}
 	set, err := ckpt.ReadSet(opts.FS, path)
 	if err != nil {
 		return nil, err
 	}
-	cfg, err := Load(path, []byte(set.Run.Config), opts.Settings)
+	old, err := Load(path, []byte(set.Run.Config), opts.Settings)
 	if err != nil {
 		return nil, fmt.Errorf("train: the configuration in the checkpoint %s: %w", path, err)
 	}
-	r, err := prepare(cfg, opts)
+	if at.PBT.PopulationSize == old.PBT.PopulationSize {
+		at = old
+	}
+	r, err := prepare(at, opts)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.restore(set, cfg); err != nil {
+	if err := r.restore(set, old); err != nil {
 		return nil, errors.Join(fmt.Errorf("train: rewind to %s: %w", path, err), r.Close())
 	}
 	return r, nil

@@ -25,6 +25,9 @@ type Options struct {
 	// Warn is told of what went wrong without ending the run, such as a
 	// checkpoint that could not be written; nil means nobody is.
 	Warn func(message string)
+	// Note is told what a resumed run did to its checkpoint because it was asked to,
+	// such as filling a larger population; nil means nobody is.
+	Note func(message string)
 	// Progress is called after every update, from the training goroutine; it
 	// must be quick. nil means no progress.
 	Progress func(*Progress)
@@ -48,6 +51,9 @@ func (o *Options) setDefaults() {
 	}
 	if o.Warn == nil {
 		o.Warn = func(string) {}
+	}
+	if o.Note == nil {
+		o.Note = func(string) {}
 	}
 }
 
@@ -110,6 +116,10 @@ type Run struct {
 	// none has one.
 	bestSet   int64
 	bestScore float64
+	// origins say which members of the checkpoint of update resizedAt the members
+	// are whose number was changed there; nil: none was.
+	origins   []int
+	resizedAt int64
 	// releaseFolder gives the run folder back; nil: it is not locked.
 	releaseFolder func() error
 	// begun is the number of updates begun, with an engine that runs ahead.
@@ -120,6 +130,9 @@ type Run struct {
 func New(cfg Config, opts Options) (*Run, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
+	}
+	if len(cfg.Run.Earlier) > 0 && opts.Warn != nil {
+		opts.Warn(fmt.Sprintf("run.earlier belongs to the run that the configuration is from; this one has %d members from its start", cfg.PBT.PopulationSize))
 	}
 	r, err := begin(cfg, opts)
 	if err != nil {
@@ -133,6 +146,7 @@ func New(cfg Config, opts Options) (*Run, error) {
 
 // begin makes a run at its start, without touching the disk.
 func begin(cfg Config, opts Options) (*Run, error) {
+	cfg.Run.Earlier = nil
 	r, err := prepare(cfg, opts)
 	if err != nil {
 		return nil, err
@@ -266,8 +280,8 @@ func (r *Run) update(ctx context.Context) error {
 	}
 	if r.opts.Progress != nil {
 		r.opts.Progress(&Progress{Update: r.updates, Updates: r.total, EnvSteps: r.envSteps(),
-			TotalSteps: r.total * r.cfg.StepsPerUpdate(), Exploits: r.exploits,
-			StepsThisProcess:   (r.updates - r.startedAt) * r.cfg.StepsPerUpdate(),
+			TotalSteps: r.cfg.EnvSteps(r.total), Exploits: r.exploits,
+			StepsThisProcess:   r.envSteps() - r.cfg.EnvSteps(r.startedAt),
 			SecondsThisProcess: time.Since(r.started).Seconds(), run: r})
 	}
 	return nil
@@ -308,7 +322,7 @@ func (r *Run) howToGoOn(err error) error {
 }
 
 // envSteps is the number of environment steps of the whole population so far.
-func (r *Run) envSteps() int64 { return r.updates * r.cfg.StepsPerUpdate() }
+func (r *Run) envSteps() int64 { return r.cfg.EnvSteps(r.updates) }
 
 // secondsSoFar is the training time over all processes of the run, the present
 // moment included.

@@ -30,6 +30,9 @@ type runState struct {
 	// Best is the best performance of the members, by which the best checkpoint is
 	// known; nil: none has one.
 	Best *float64 `json:"best,omitempty"`
+	// Engine is the name of the engine that trained; empty in checkpoints of before
+	// it was noted.
+	Engine string `json:"engine,omitempty"`
 }
 
 // saving is a checkpoint on its way to disk.
@@ -131,7 +134,7 @@ const maxEncoded = 64 << 20
 func (r *Run) prepareSaving() (*saving, error) {
 	x := &saving{update: r.updates, done: make(chan error, 1), logs: []*appendLog{r.metrics, r.decisions}, best: math.NaN()}
 	state := runState{Scheduler: r.schedule.State(), MetricsBytes: r.metrics.end(), DecisionsBytes: r.decisions.end(),
-		Quarantined: r.quarantined, Outcomes: &r.outcomes}
+		Quarantined: r.quarantined, Outcomes: &r.outcomes, Engine: r.engine.Name()}
 	for m := range r.scores {
 		performance := r.performance(m)
 		x.metas = append(x.metas, r.meta(performance))

@@ -190,6 +190,12 @@ func (r *Run) meta(performance float64) ckpt.Meta {
 	return ckpt.Meta{Step: r.updates, Performance: performance, Env: ckpt.EnvOf(r.engine.Config().Env.Spec()), Config: string(r.yaml)}
 }
 
+// memberCheckpoint is the file of a member in the checkpoint of the present update.
+// Where the number of members was changed and none trained since, that is the
+// checkpoint the change was made to, and the member may have another file there.
 func (r *Run) memberCheckpoint(m int) string {
+	if r.origins != nil && r.updates == r.resizedAt {
+		m = r.origins[m]
+	}
 	return filepath.Join(r.path(checkpointsDir), ckpt.SetName(r.updates), ckpt.MemberFile(m))
 }
