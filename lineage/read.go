@@ -32,7 +32,11 @@ func Read(dir string) (*Tree, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Tree{Run: dir, Env: cfg.Env.ID, Population: cfg.PBT.PopulationSize, Updates: cfg.TotalUpdates()}
+	t := &Tree{Run: dir, Env: cfg.Env.ID, Updates: cfg.TotalUpdates(), Start: cfg.PBT.PopulationSize}
+	if len(cfg.Run.Earlier) > 0 {
+		t.Start = cfg.Run.Earlier[0].PopulationSize
+	}
+	t.Population = t.Start
 	if err := t.begin(cfg); err != nil {
 		return nil, err
 	}
@@ -49,7 +53,7 @@ func Read(dir string) (*Tree, error) {
 	if cut {
 		t.warn("%s ends in the middle of a line, which is left out: the run goes on, or was killed", filepath.Join(dir, decisionsFile))
 	}
-	return t, t.addExploits(lines)
+	return t, t.addExploits(lines, changesOf(cfg))
 }
 
 func (t *Tree) warn(format string, args ...any) {
@@ -92,7 +96,9 @@ func (t *Tree) begin(cfg train.Config) error {
 		}
 	}
 	// Members draw their own values, also where they never copy each other.
-	scheduler, err := pbt.NewScheduler(cfg.PBT, cfg.Run.Seed)
+	first := cfg.PBT
+	first.PopulationSize = t.Start
+	scheduler, err := pbt.NewScheduler(first, cfg.Run.Seed)
 	if err != nil {
 		return err
 	}
@@ -126,7 +132,7 @@ func (t *Tree) checkStart() error {
 	defer f.Close()
 	r := bufio.NewReader(f)
 	changed := false
-	for number := 1; number <= t.Population; number++ {
+	for number := 1; number <= t.Start; number++ {
 		text, err := r.ReadBytes('\n')
 		if errors.Is(err, io.EOF) {
 			break // the run has just begun
@@ -155,32 +161,73 @@ func (t *Tree) checkStart() error {
 	return nil
 }
 
-// addExploits adds the lives that were born by copying. The exploits of one update
-// happen at once: every source is the life that its member had before.
-func (t *Tree) addExploits(lines []train.DecisionLine) error {
-	path := filepath.Join(t.Run, decisionsFile)
-	contradictions := 0
-	for first := 0; first < len(lines); {
-		last := first
-		before := slices.Clone(t.Current)
-		for ; last < len(lines) && lines[last].Update == lines[first].Update; last++ {
-			d := &lines[last]
-			if err := t.checkExploit(d, before); err != nil {
-				return fmt.Errorf("%s:%d: %w", path, last+1, err)
+// addExploits adds the lives that were born by copying, and carries out the changes
+// of the number of members. The exploits of one update happen at once: every source is
+// the life that its member had before. A change comes after the exploits of its update.
+func (t *Tree) addExploits(lines []train.DecisionLine, changes []Change) error {
+	a := &adding{tree: t, path: filepath.Join(t.Run, decisionsFile)}
+	for len(lines) > 0 || len(changes) > 0 {
+		n := together(lines)
+		if len(changes) > 0 && (n == 0 || changes[0].Update < lines[0].Update || changes[0].Update == lines[0].Update && lines[0].Operation != "") {
+			if n > 0 && changes[0].Update != lines[0].Update {
+				n = 0
 			}
-			if what := t.contradiction(d, before); what != "" {
-				if contradictions++; contradictions == 1 {
-					t.warn("%s:%d: %s", path, last+1, what)
-				}
+			whole, err := a.change(changes[0], lines[:n], len(lines) == n)
+			if err != nil {
+				return err
 			}
-			t.Lives[before[d.Member]].Ended = d.Update
-			t.Current[d.Member] = len(t.Lives)
-			t.Lives = append(t.Lives, t.child(d, before[d.Source]))
+			if !whole {
+				break
+			}
+			changes = changes[1:]
+		} else if err := a.exploits(lines[:n]); err != nil {
+			return err
 		}
-		first = last
+		lines = lines[n:]
 	}
-	if contradictions > 1 {
-		t.warn("%d more lines of %s show values other than the lines before them", contradictions-1, path)
+	if a.contradictions > 1 {
+		t.warn("%d more lines of %s show values other than the lines before them", a.contradictions-1, a.path)
+	}
+	return nil
+}
+
+// together is the number of lines, from the first, that happened at once.
+func together(lines []train.DecisionLine) int {
+	n := 0
+	for n < len(lines) && lines[n].Update == lines[0].Update && (lines[n].Operation == "") == (lines[0].Operation == "") {
+		n++
+	}
+	return n
+}
+
+// adding is a family on its way from the lines of decisions.jsonl.
+type adding struct {
+	tree           *Tree
+	path           string
+	line           int // lines that were added
+	contradictions int
+}
+
+// exploits adds lines that happened at once.
+func (a *adding) exploits(lines []train.DecisionLine) error {
+	t := a.tree
+	before := slices.Clone(t.Current)
+	for i := range lines {
+		d := &lines[i]
+		a.line++
+		if err := t.checkExploit(d, before); err != nil {
+			return fmt.Errorf("%s:%d: %w", a.path, a.line, err)
+		}
+		if what := t.contradiction(d, before); what != "" {
+			if a.contradictions++; a.contradictions == 1 {
+				t.warn("%s:%d: %s", a.path, a.line, what)
+			}
+		}
+		if t.Current[d.Member] != None {
+			t.Lives[t.Current[d.Member]].Ended = d.Update
+		}
+		t.Current[d.Member] = len(t.Lives)
+		t.Lives = append(t.Lives, t.child(d, before[d.Source]))
 	}
 	return nil
 }
@@ -197,9 +244,15 @@ func (t *Tree) child(d *train.DecisionLine, parent int) Life {
 // the update's exploits.
 func (t *Tree) checkExploit(d *train.DecisionLine, before []int) error {
 	for _, m := range []int{d.Member, d.Source} {
-		if m >= t.Population {
-			return fmt.Errorf("member %d, but the population has members 0 to %d", m, t.Population-1)
+		if m >= len(before) {
+			return fmt.Errorf("member %d, but the population has members 0 to %d", m, len(before)-1)
 		}
+	}
+	if before[d.Source] == None {
+		return fmt.Errorf("member %d copies member %d, which is not there yet", d.Member, d.Source)
+	}
+	if (d.Operation == train.OperationFill) != (before[d.Member] == None) || d.Operation == train.OperationMove && d.Member >= t.Population {
+		return fmt.Errorf("operation %q of member %d, which does not fit a population of %d", d.Operation, d.Member, t.Population)
 	}
 	if t.Current[d.Member] != before[d.Member] {
 		return fmt.Errorf("member %d copies a second time at update %d", d.Member, d.Update)
@@ -221,6 +274,9 @@ func (t *Tree) contradiction(d *train.DecisionLine, before []int) string {
 			member int
 			shown  float64
 		}{{d.Member, h.Before}, {d.Source, h.Source}} {
+			if before[x.member] == None {
+				continue // there was no such member
+			}
 			// Values of the first lives may come from the metrics, in single precision.
 			had := t.Lives[before[x.member]].Hyperparameters[name]
 			if float32(had) != float32(x.shown) {

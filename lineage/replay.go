@@ -39,7 +39,7 @@ func (t *Tree) Replay(cfg train.Config, member int, steps int64) (train.Config, 
 	if err != nil {
 		return cfg, err
 	}
-	cfg.PBT.Enabled, cfg.PBT.PopulationSize = false, 1
+	cfg.PBT.Enabled, cfg.PBT.PopulationSize, cfg.Run.Earlier = false, 1, nil
 	// What is scheduled is not drawn.
 	cfg.PBT.Hyperparameters = []pbt.Hyperparameter{}
 	cfg.Run.TotalSteps = steps

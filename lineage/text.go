@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"brood/pbt"
+	"brood/train"
 )
 
 const (
@@ -28,7 +29,7 @@ var marks = map[string]string{pbt.OpPerturbUp: "↑", pbt.OpPerturbDown: "↓", 
 func (t *Tree) WriteText(w io.Writer, all bool) error {
 	d := &drawing{tree: t, all: all, living: t.LivingDescendants(), children: t.children()}
 	var roots []int
-	for id := range t.Population {
+	for id := range t.Start {
 		if d.shown(id) {
 			roots = append(roots, id)
 		}
@@ -104,8 +105,12 @@ func (t *Tree) WriteMember(w io.Writer, member int) error {
 
 func (t *Tree) writeHead(w io.Writer) error {
 	s := t.Summary()
-	_, err := fmt.Fprintf(w, "%s  %s  %d members, %d updates  %d exploits, depth %d\n%d of %d members of the start have living descendants\n\n",
-		t.Run, t.Env, t.Population, t.Updates, s.Exploits, s.Depth, s.SurvivingRoots, t.Population)
+	fmt.Fprintf(w, "%s  %s  %d members, %d updates  %d exploits, depth %d\n%d of %d members of the start have living descendants\n",
+		t.Run, t.Env, t.Population, t.Updates, s.Exploits, s.Depth, s.SurvivingRoots, t.Start)
+	for _, c := range t.Changes {
+		fmt.Fprintf(w, "%d members became %d at update %d\n", c.Before, c.After, c.Update)
+	}
+	_, err := fmt.Fprintln(w)
 	return err
 }
 
@@ -189,8 +194,11 @@ func (t *Tree) row(id int, name, note string) []string {
 		if e.ScaleMomentum {
 			row[5] += " scaled"
 		}
-		if e.Quarantined {
+		switch {
+		case e.Quarantined:
 			row[3] = "diverged"
+		case e.Operation == train.OperationFill:
+			row[3] = "new"
 		}
 	}
 	return row

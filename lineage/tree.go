@@ -48,10 +48,15 @@ type Tree struct {
 	// Population is P, Updates the length of the run by its configuration.
 	Population int
 	Updates    int64
+	// Start is the number of members that the run began with. It differs from
+	// Population where the run was resumed with another number.
+	Start int
+	// Changes of the number of members, in their order.
+	Changes []Change
 	// Names are the hyperparameters that differ between members or updates: those
 	// that pbt evolves, then those of run.schedule alone.
 	Names []string
-	// Lives in the order of their births; the first P began with the run.
+	// Lives in the order of their births; the first Start began with the run.
 	Lives []Life
 	// Current are the IDs of the living lives, by member.
 	Current []int
@@ -62,6 +67,17 @@ type Tree struct {
 	evolved  int
 	schedule []train.ScheduledValue
 }
+
+// Change is a moment at which the number of members was changed.
+type Change struct {
+	// Update is the number of updates done, Before and After are the numbers.
+	Update int64 `json:"update"`
+	Before int   `json:"before"`
+	After  int   `json:"after"`
+}
+
+// moved is true for a life that only goes on under another number.
+func (l *Life) moved() bool { return l.Exploit != nil && l.Exploit.Operation == train.OperationMove }
 
 // Summary is a family in three figures.
 type Summary struct {
@@ -74,11 +90,15 @@ type Summary struct {
 
 // Summary counts the family.
 func (t *Tree) Summary() Summary {
-	s := Summary{Exploits: len(t.Lives) - t.Population}
+	var s Summary
 	depth := make([]int, len(t.Lives))
 	for id, living := range t.LivingDescendants() {
 		if p := t.Lives[id].Parent; p != None {
-			depth[id] = depth[p] + 1
+			depth[id] = depth[p]
+			if !t.Lives[id].moved() {
+				depth[id]++
+				s.Exploits++
+			}
 		} else if living > 0 {
 			s.SurvivingRoots++
 		}

@@ -63,6 +63,8 @@ func Find(ctx context.Context, dir string, update int64, member int, opts train.
 	if err != nil {
 		return nil, nil, err
 	}
+	// Changes of the number of members are no exploits of an interval.
+	lines = slices.DeleteFunc(lines, func(l train.DecisionLine) bool { return l.Operation != "" })
 	if update, member, err = choose(dir, lines, update, member); err != nil {
 		return nil, nil, err
 	}

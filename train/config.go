@@ -138,7 +138,6 @@ func (c Config) YAML() ([]byte, error) {
 	return text, nil
 }
 
-
 // EngineConfig validates the sections the engine sees.
 func (c Config) EngineConfig() (*kernels.Config, error) {
 	engine, err := ppo.EngineConfig(c.Env, c.Policy, c.Critic, c.PPO, c.PBT.PopulationSize, c.Run.Seed, c.Run.Threads, c.TotalUpdates())

@@ -17,11 +17,11 @@ import (
 
 // DecisionLine is a line of decisions.jsonl: one exploit.
 type DecisionLine struct {
-	Update      int64    `json:"update"`
-	EnvSteps    int64    `json:"env_steps"`
-	Interval    int      `json:"interval"`
-	Member      int      `json:"member"`
-	Source      int      `json:"source"`
+	Update   int64 `json:"update"`
+	EnvSteps int64 `json:"env_steps"`
+	Interval int   `json:"interval"`
+	Member   int   `json:"member"`
+	Source   int   `json:"source"`
 	// Operation is [OperationFill] or [OperationMove] where the number of members was
 	// changed, and empty for an exploit of an interval.
 	Operation   string   `json:"operation,omitempty"`

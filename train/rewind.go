@@ -112,8 +112,12 @@ func rewindTo(path string, cfg Config, update, before int64, opts Options) (*Run
 	if err != nil {
 		return nil, fmt.Errorf("train: the configuration in the checkpoint %s: %w", path, err)
 	}
-	if at.PBT.PopulationSize == old.PBT.PopulationSize {
+	switch was, parts := old.PBT.PopulationSize, at.Run.Earlier; {
+	case was == at.PBT.PopulationSize:
 		at = old
+	case len(parts) == 0 || parts[len(parts)-1] != EarlierPart{Updates: update, PopulationSize: was}:
+		return nil, fmt.Errorf("train: rewind to %s: %w: it has %d members, and by %s the population has %d in update %d and was not changed in between",
+			path, ckpt.ErrIncompatible, was, configFile, at.PBT.PopulationSize, before)
 	}
 	r, err := prepare(at, opts)
 	if err != nil {

@@ -331,7 +331,8 @@ func TestResumeErrors(t *testing.T) {
 	}
 	for set, want := range map[string]string{
 		"env.id=Acrobot-v1":         "env.id: Acrobot-v1 cannot be resumed: the run was made with CartPole-v1",
-		"pbt.population_size=8":     "pbt.population_size: 8 cannot be resumed: the run was made with 4",
+		"pbt.population_size=0":     "pbt.population_size: 0 is not valid: must be 1 to 65536",
+		"run.earlier=[]":            "run.earlier: cannot be set: it is the record of the population's earlier sizes",
 		"policy.hidden=[16]":        "policy.hidden: [16] cannot be resumed: the run was made with [8]",
 		"run.seed=8":                "run.seed: 8 cannot be resumed: the run was made with 7",
 		"run.total_steps=100":       "run.total_steps: 100 is not valid: the run has done 1024 steps already",

@@ -30,7 +30,7 @@ func TestBadConfigurations(t *testing.T) {
 			[]string{"run.yaml:2:3: ppo.learning_rat: unknown key; did you mean learning_rate?"}},
 		{"unknown section", "popo: {}\n", nil, []string{"run.yaml:1:1: popo: unknown key; did you mean ppo?"}},
 		{"key far from any", "run: {zzzzzzzzzz: 1}\n", nil,
-			[]string{"run.yaml:1:7: run.zzzzzzzzzz: unknown key; valid here: device, precision, schedule, seed, selection_episodes, threads, total_steps"}},
+			[]string{"run.yaml:1:7: run.zzzzzzzzzz: unknown key; valid here: device, earlier, precision, schedule, seed, selection_episodes, threads, total_steps"}},
 		{"text for a number", "ppo: {gamma: high}\n", nil, []string{`run.yaml:1:14: ppo.gamma: is the text "high", but a number is expected`}},
 		{"quoted number", "ppo: {gamma: \"1e-1\"}\n", nil, []string{`run.yaml:1:14: ppo.gamma: is the text "1e-1", but a number is expected`}},
 		{"fraction for a count", "ppo: {steps: 1.5}\n", nil, []string{"run.yaml:1:14: ppo.steps: is 1.5, but a whole number is expected"}},

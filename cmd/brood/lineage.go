@@ -18,6 +18,9 @@ type family struct {
 	Env        string `json:"env"`
 	Population int    `json:"population"`
 	Updates    int64  `json:"updates"`
+	// Start is the population at the start, Changes are those of its size.
+	Start   int              `json:"start"`
+	Changes []lineage.Change `json:"changes"`
 	lineage.Summary
 	Hyperparameters []string       `json:"hyperparameters"`
 	Warnings        []string       `json:"warnings"`
@@ -155,7 +158,8 @@ func printFamily(cmd *cobra.Command, t *lineage.Tree, member int, asJSON, dot, a
 // familyOf gathers the JSON object: the lives (nil: all) and the member
 // (lineage.None: all).
 func familyOf(t *lineage.Tree, lives []int, member int) (*family, error) {
-	f := &family{Run: t.Run, Env: t.Env, Population: t.Population, Updates: t.Updates, Summary: t.Summary(),
+	f := &family{Run: t.Run, Env: t.Env, Population: t.Population, Updates: t.Updates, Start: t.Start, Summary: t.Summary(),
+		Changes:         append([]lineage.Change{}, t.Changes...),
 		Hyperparameters: append([]string{}, t.Names...), Warnings: append([]string{}, t.Warnings...)}
 	if lives == nil {
 		for id := range t.Lives {

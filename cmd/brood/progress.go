@@ -58,6 +58,12 @@ func (p *progress) warn(message string) {
 	fmt.Fprintln(p.out, "warning: "+message)
 }
 
+// note shows what was done because it was asked for, quiet or not.
+func (p *progress) note(message string) {
+	p.clear()
+	fmt.Fprintln(p.out, "note: "+message)
+}
+
 func (p *progress) update(s *train.Progress) {
 	pause := linePause
 	if p.terminal {

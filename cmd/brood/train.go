@@ -123,7 +123,7 @@ func runTraining(cmd *cobra.Command, f *runFlags, dir string, start func(train.O
 	ctx, stop := untilInterrupted(cmd.Context())
 	defer stop()
 	screen := newProgress(os.Stderr, f.quiet)
-	run, err := start(train.Options{Dir: dir, Warn: screen.warn, Progress: screen.update})
+	run, err := start(train.Options{Dir: dir, Warn: screen.warn, Note: screen.note, Progress: screen.update})
 	if err != nil {
 		return err
 	}
