@@ -180,6 +180,9 @@ func (t *Tree) addExploits(lines []train.DecisionLine, changes []Change) error {
 				break
 			}
 			changes = changes[1:]
+		} else if lines[0].Operation != "" {
+			return fmt.Errorf("%s:%d: operation %q at update %d, at which run.earlier of the configuration has no change of the number of members",
+				a.path, a.line+1, lines[0].Operation, lines[0].Update)
 		} else if err := a.exploits(lines[:n]); err != nil {
 			return err
 		}
