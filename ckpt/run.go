@@ -90,7 +90,7 @@ func decodeRun(data []byte) (s *Set, sums [][sha256.Size]byte, err error) {
 func ReadRun(fsys FS, path string) (*RunState, error) {
 	s, _, err := readRun(fsys, path)
 	if err != nil {
-		return nil, fmt.Errorf("ckpt: read %s: %w", filepath.Join(path, runFile), err)
+		return nil, fmt.Errorf("ckpt: read %s: %w", filepath.Join(path, RunFile), err)
 	}
 	return &s.Run, nil
 }

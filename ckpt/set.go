@@ -8,13 +8,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 )
 
-// runFile is the file of a set that tells about the run. It is written last.
-const runFile = "run.ckpt"
+// RunFile is the name of the file of a set that tells about the run. It is written last.
+const RunFile = "run.ckpt"
 
 // maxMembers is the population's limit, set by the random numbers' addresses.
 const maxMembers = 1 << 16
@@ -58,6 +59,21 @@ type Draft struct {
 // Draft is the set as it would be written.
 func (s *Set) Draft() Draft {
 	return Draft{Update: s.Update, Population: len(s.Members), Run: s.Run, Member: func(i int) ([]byte, error) { return s.Members[i], nil }}
+}
+
+// IsSet says whether a name is that of a set's folder.
+func IsSet(name string) bool {
+	_, ok := setUpdate(name)
+	return ok
+}
+
+// asideSuffix marks a set that is not to be used.
+const asideSuffix = ".damaged"
+
+// IsSetAside says whether a name is that of a set which [SetAside] renamed.
+func IsSetAside(name string) bool {
+	update, ok := strings.CutSuffix(name, asideSuffix)
+	return ok && IsSet(update)
 }
 
 // WriteSet writes the set as the folder NNNNNNNN within dir, whole or not at
@@ -181,7 +197,7 @@ func fill(fsys FS, tmp string, d *Draft) error {
 	if err != nil {
 		return err
 	}
-	if err := writeDurable(fsys, filepath.Join(tmp, runFile), run); err != nil {
+	if err := writeDurable(fsys, filepath.Join(tmp, RunFile), run); err != nil {
 		return err
 	}
 	return fsys.SyncDir(tmp)
@@ -222,7 +238,7 @@ func ReadSet(fsys FS, path string) (*Set, error) {
 func readSet(fsys FS, path string) (*Set, error) {
 	s, sums, err := readRun(fsys, path)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", runFile, err)
+		return nil, fmt.Errorf("%s: %w", RunFile, err)
 	}
 	for i, sum := range sums {
 		member, err := readMember(fsys, path, i, len(sums), sum)
@@ -255,7 +271,7 @@ func memberDefect(data []byte, have, want [sha256.Size]byte) error {
 	if _, err := decode(data); errors.Is(err, ErrDamaged) {
 		return err
 	}
-	return fmt.Errorf("%w: the file is sound but not the one of this set: its SHA-256 is %x, %s says %x", ErrDamaged, have, runFile, want)
+	return fmt.Errorf("%w: the file is sound but not the one of this set: its SHA-256 is %x, %s says %x", ErrDamaged, have, RunFile, want)
 }
 
 // List returns the updates of the complete sets within dir, ascending; none where
@@ -288,7 +304,7 @@ func List(fsys FS, dir string) ([]int64, error) {
 
 func hasRun(fsys FS, path string) (bool, error) {
 	names, err := fsys.ReadDir(path)
-	return slices.Contains(names, runFile), err
+	return slices.Contains(names, RunFile), err
 }
 
 // Prune removes the complete sets within dir that keep does not want, the oldest
@@ -309,7 +325,7 @@ func Prune(fsys FS, dir string, keep func(update int64) bool) error {
 // SetAside renames a set that is not to be used, so that no reader takes it for a
 // checkpoint, and returns its new path. One that was set aside before goes.
 func SetAside(fsys FS, path string) (string, error) {
-	aside := path + ".damaged"
+	aside := path + asideSuffix
 	err := fsys.RemoveAll(aside)
 	if err == nil {
 		err = fsys.Rename(path, aside)
