@@ -45,20 +45,37 @@ func setUpdate(name string) (int64, bool) {
 type Draft struct {
 	// Update is the number of updates done.
 	Update int64
-	// Population is the number of members, and Member gives the content of a
-	// member's file, as [Encode] returns it. Only so many files as are written at a
-	// time are in memory.
+	// Population is the number of members, and Member gives a member's file, as
+	// [EncodeFile] returns it. Only so many files as are written at a time are in
+	// memory.
 	Population int
-	Member     func(i int) ([]byte, error)
+	Member     func(i int) (Encoded, error)
 	// Parallel is how many files are written at a time, Member being called from as
 	// many goroutines; 0: one.
 	Parallel int
-	Run      RunState
+	// Run is what the set says about the run. Its Digest may be left to the function
+	// of that name, which is called beside the writing of the members.
+	Run    RunState
+	Digest func() [sha256.Size]byte
+}
+
+// digest is that of all members, computed once.
+func (d *Draft) digest() ([sha256.Size]byte, error) {
+	none := [sha256.Size]byte{}
+	if d.Run.Digest == none && d.Digest != nil {
+		d.Run.Digest = d.Digest()
+	}
+	if d.Run.Digest == none {
+		return none, fmt.Errorf("the run's digest is not set")
+	}
+	return d.Run.Digest, nil
 }
 
 // Draft is the set as it would be written.
 func (s *Set) Draft() Draft {
-	return Draft{Update: s.Update, Population: len(s.Members), Run: s.Run, Member: func(i int) ([]byte, error) { return s.Members[i], nil }}
+	return Draft{Update: s.Update, Population: len(s.Members), Run: s.Run, Member: func(i int) (Encoded, error) {
+		return Encoded{s.Members[i], sha256.Sum256(s.Members[i])}, nil
+	}}
 }
 
 // IsSet says whether a name is that of a set's folder.
@@ -164,10 +181,12 @@ func settle(fsys FS, path string, d *Draft) (done, replace bool, err error) {
 		return false, true, nil
 	case err != nil:
 		return false, false, err
-	case old.Run.Digest != d.Run.Digest:
-		return false, false, fmt.Errorf("%w: it holds other members (digest %x, not %x)", ErrExists, old.Run.Digest, d.Run.Digest)
 	}
-	return true, false, nil
+	digest, err := d.digest()
+	if err == nil && old.Run.Digest != digest {
+		err = fmt.Errorf("%w: it holds other members (digest %x, not %x)", ErrExists, old.Run.Digest, digest)
+	}
+	return true, false, err
 }
 
 // fill writes and syncs the files of a set into a new folder. run.ckpt is the last:
@@ -179,6 +198,11 @@ func fill(fsys FS, tmp string, d *Draft) error {
 	sums := make([][sha256.Size]byte, d.Population)
 	var files errgroup.Group
 	files.SetLimit(max(d.Parallel, 1))
+	var digest errgroup.Group
+	digest.Go(func() error {
+		_, err := d.digest()
+		return err
+	})
 	var failed atomic.Bool
 	for i := range d.Population {
 		files.Go(func() (err error) {
@@ -190,25 +214,26 @@ func fill(fsys FS, tmp string, d *Draft) error {
 			return err
 		})
 	}
-	if err := files.Wait(); err != nil {
+	// Both are waited for: nothing reads the members after an error was returned.
+	if err := errors.Join(files.Wait(), digest.Wait()); err != nil {
 		return err
 	}
 	run, err := encodeRun(d, sums)
 	if err != nil {
 		return err
 	}
-	if err := writeDurable(fsys, filepath.Join(tmp, RunFile), run); err != nil {
+	if err := writeDurable(fsys, filepath.Join(tmp, RunFile), run.Data); err != nil {
 		return err
 	}
 	return fsys.SyncDir(tmp)
 }
 
 func fillMember(fsys FS, tmp string, d *Draft, i int) (sum [sha256.Size]byte, err error) {
-	data, err := d.Member(i)
+	f, err := d.Member(i)
 	if err != nil {
 		return sum, fmt.Errorf("member %d: %w", i, err)
 	}
-	return sha256.Sum256(data), writeDurable(fsys, filepath.Join(tmp, MemberFile(i)), data)
+	return f.Sum, writeDurable(fsys, filepath.Join(tmp, MemberFile(i)), f.Data)
 }
 
 // discard removes a set. It is renamed first, so that no reader can see half.
