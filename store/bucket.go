@@ -247,6 +247,9 @@ func (b *bucket) page(ctx context.Context, prefix, after string, n int) ([]minio
 		if o.Err != nil {
 			return nil, o.Err
 		}
+		if o.ETag == "" && o.LastModified.IsZero() {
+			return nil, fmt.Errorf("the server lists the group %q in place of objects, which it was not asked for; it must take an empty delimiter for none", o.Key)
+		}
 		if page = append(page, o); len(page) == n {
 			break
 		}

@@ -20,6 +20,19 @@ import (
 	"github.com/rclone/gofakes3/s3mem"
 )
 
+// backend keeps the objects. To it, as to Amazon, an empty delimiter is none; the
+// library would take it for one that is everywhere.
+type backend struct{ *s3mem.Backend }
+
+func (b backend) ListBucket(ctx context.Context, name string, prefix *gofakes3.Prefix, page gofakes3.ListBucketPage) (*gofakes3.ObjectList, error) {
+	if prefix != nil && prefix.Delimiter == "" {
+		plain := *prefix
+		plain.HasDelimiter = false
+		prefix = &plain
+	}
+	return b.Backend.ListBucket(ctx, name, prefix, page)
+}
+
 func main() {
 	buckets := flag.String("buckets", "", "names of the buckets, separated by commas")
 	id := flag.String("id", "", "the access key's ID")
@@ -30,13 +43,13 @@ func main() {
 		log.Fatal("s3server: -buckets, -id and -secret are needed, and nothing else")
 	}
 
-	backend := s3mem.New()
+	objects := backend{s3mem.New()}
 	for name := range strings.SplitSeq(*buckets, ",") {
-		if err := backend.CreateBucket(context.Background(), name); err != nil {
+		if err := objects.CreateBucket(context.Background(), name); err != nil {
 			log.Fatalf("s3server: make the bucket %q: %v", name, err)
 		}
 	}
-	handler := gofakes3.New(backend, gofakes3.WithV4Auth(map[string]string{*id: *secret})).Server()
+	handler := gofakes3.New(objects, gofakes3.WithV4Auth(map[string]string{*id: *secret})).Server()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		log.Fatalf("s3server: %v", err)
