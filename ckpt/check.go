@@ -58,7 +58,7 @@ func CheckSet(fsys FS, path string) Report {
 		err = fmt.Errorf("%w: it is missing, the set is not complete", ErrDamaged)
 	}
 	if err != nil {
-		problem(runFile, err)
+		problem(RunFile, err)
 	}
 	r.Members = len(sums)
 	names, err := fsys.ReadDir(path)
@@ -80,7 +80,7 @@ func CheckSet(fsys FS, path string) Report {
 		}
 	}
 	for _, name := range names {
-		if name == runFile {
+		if name == RunFile {
 			continue
 		}
 		// Without run.ckpt a member file is all there is to judge by.
@@ -97,7 +97,7 @@ func CheckSet(fsys FS, path string) Report {
 
 // readRun reads run.ckpt of the set at path; s is nil on an error.
 func readRun(fsys FS, path string) (s *Set, sums [][32]byte, err error) {
-	data, err := fsys.ReadFile(filepath.Join(path, runFile))
+	data, err := fsys.ReadFile(filepath.Join(path, RunFile))
 	if err != nil {
 		return nil, nil, err
 	}

@@ -18,8 +18,9 @@ import (
 
 func TestEveryFlippedByteIsRefused(t *testing.T) {
 	data := encoded(t, smallMember(t), true)
-	run, err := encodeRun(&Draft{Update: 7, Run: sampleRun()}, [][sha256.Size]byte{sha256.Sum256(data)})
+	file, err := encodeRun(&Draft{Update: 7, Run: sampleRun()}, [][sha256.Size]byte{sha256.Sum256(data)})
 	require.NoError(t, err)
+	run := file.Data
 	flips := []byte{0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xff}
 	for i := range data {
 		for _, flip := range flips {

@@ -73,33 +73,49 @@ func (w *writer) bin(v []byte) {
 }
 
 // finish ends the file with the SHA-256 of everything so far.
-func (w *writer) finish() ([]byte, error) {
+func (w *writer) finish() (Encoded, error) {
 	w.str("sha256")
 	if w.err != nil {
-		return nil, w.err
+		return Encoded{}, w.err
 	}
-	sum := sha256.Sum256(w.buf.Bytes())
-	w.bin(sum[:])
-	return w.buf.Bytes(), w.err
+	h := sha256.New()
+	h.Write(w.buf.Bytes())
+	w.bin(h.Sum(nil))
+	// The sum of the whole file goes on from there: a second pass would cost more than
+	// all the rest of encoding.
+	h.Write(w.buf.Bytes()[w.buf.Len()-sumSize:])
+	return Encoded{w.buf.Bytes(), [sha256.Size]byte(h.Sum(nil))}, w.err
+}
+
+// Encoded is the content of a file and its SHA-256.
+type Encoded struct {
+	Data []byte
+	Sum  [sha256.Size]byte
 }
 
 // Encode returns the member's state as a file of format [V2]. Without
 // includeOptimizer the sections that an exploit treats by strategy are left out,
 // and whoever restores the file starts with a reset optimizer.
 func Encode(m tensor.Member, meta Meta, includeOptimizer bool) ([]byte, error) {
-	data, err := encode(m, meta, includeOptimizer)
-	if err != nil {
-		return nil, fmt.Errorf("ckpt: encode: %w", err)
-	}
-	return data, nil
+	f, err := EncodeFile(m, meta, includeOptimizer)
+	return f.Data, err
 }
 
-func encode(m tensor.Member, meta Meta, includeOptimizer bool) ([]byte, error) {
+// EncodeFile is [Encode] with the file's SHA-256, which it costs nothing to know.
+func EncodeFile(m tensor.Member, meta Meta, includeOptimizer bool) (Encoded, error) {
+	f, err := encode(m, meta, includeOptimizer)
+	if err != nil {
+		return Encoded{}, fmt.Errorf("ckpt: encode: %w", err)
+	}
+	return f, nil
+}
+
+func encode(m tensor.Member, meta Meta, includeOptimizer bool) (Encoded, error) {
 	if !littleEndianHost {
-		return nil, fmt.Errorf("checkpoints are little endian and this machine is not")
+		return Encoded{}, fmt.Errorf("checkpoints are little endian and this machine is not")
 	}
 	if meta.Step < 0 || meta.Env.ObsDim < 0 || meta.Env.Action.N < 0 {
-		return nil, fmt.Errorf("step is %d, obs_dim %d and action n %d; none may be negative", meta.Step, meta.Env.ObsDim, meta.Env.Action.N)
+		return Encoded{}, fmt.Errorf("step is %d, obs_dim %d and action n %d; none may be negative", meta.Step, meta.Env.ObsDim, meta.Env.Action.N)
 	}
 	var blocks []*tensor.Block
 	names, optimizer := 0, false
@@ -120,7 +136,7 @@ func encode(m tensor.Member, meta Meta, includeOptimizer bool) ([]byte, error) {
 	w.mapLen(len(blocks))
 	for _, b := range blocks {
 		if err := w.section(m, b); err != nil {
-			return nil, err
+			return Encoded{}, err
 		}
 	}
 	w.str("checksums")

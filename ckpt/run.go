@@ -30,7 +30,7 @@ type RunState struct {
 
 // encodeRun writes run.ckpt: the run's state and the SHA-256 of each member
 // file, so that files of another set are told from those of this one.
-func encodeRun(s *Draft, members [][sha256.Size]byte) ([]byte, error) {
+func encodeRun(s *Draft, members [][sha256.Size]byte) (Encoded, error) {
 	w := newWriter(4096 + len(s.Run.Config) + len(s.Run.Scheduler) + 40*len(members))
 	w.mapLen(10)
 	w.str(keyVersion)
@@ -90,7 +90,7 @@ func decodeRun(data []byte) (s *Set, sums [][sha256.Size]byte, err error) {
 func ReadRun(fsys FS, path string) (*RunState, error) {
 	s, _, err := readRun(fsys, path)
 	if err != nil {
-		return nil, fmt.Errorf("ckpt: read %s: %w", filepath.Join(path, runFile), err)
+		return nil, fmt.Errorf("ckpt: read %s: %w", filepath.Join(path, RunFile), err)
 	}
 	return &s.Run, nil
 }
@@ -131,9 +131,6 @@ func (s *Set) CheckDigest(members ...tensor.Member) error {
 }
 
 func (r *RunState) validate() error {
-	if r.Digest == [sha256.Size]byte{} {
-		return fmt.Errorf("the run's digest is not set")
-	}
 	if r.EnvSteps < 0 || r.Exploits < 0 || r.Seconds < 0 || math.IsNaN(r.Seconds) {
 		return fmt.Errorf("env_steps %d, exploits %d and seconds %v must not be negative", r.EnvSteps, r.Exploits, r.Seconds)
 	}

@@ -224,7 +224,7 @@ func TestSetsThatAreNotSoundAreRefused(t *testing.T) {
 			d := draft(other)
 			data, err := encodeRun(&d, make([][sha256.Size]byte, 2))
 			require.NoError(t, err)
-			require.NoError(t, os.WriteFile(filepath.Join(path, "run.ckpt"), data, 0o644))
+			require.NoError(t, os.WriteFile(filepath.Join(path, "run.ckpt"), data.Data, 0o644))
 		}, "run.ckpt: damaged checkpoint: it is of update 60"},
 	} {
 		t.Run(name, func(t *testing.T) {

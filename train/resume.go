@@ -28,7 +28,7 @@ func Resume(dir string, settings []Setting, opts Options) (*Run, error) {
 		return nil, fmt.Errorf("train: no run folder: %w", err)
 	}
 	if !slices.Contains(names, configFile) {
-		return nil, fmt.Errorf("%w: %s is no run folder: it has no %s", ErrNoCheckpoint, dir, configFile)
+		return nil, fmt.Errorf("%w in %s, which is no run folder: it has no %s", ErrNoCheckpoint, dir, configFile)
 	}
 	release, err := opts.FS.Lock(dir)
 	if err != nil {

@@ -108,10 +108,9 @@ type Run struct {
 	startedAt int64
 	// saved is the update of the last checkpoint on disk; -1: none. saving is one
 	// that is being written while training goes on; nil: none.
-	saved  int64
-	saving *saving
-	// waited is how long training stood still for checkpoints in this process.
-	waited time.Duration
+	saved       int64
+	saving      *saving
+	checkpoints CheckpointSummary
 	// bestSet is the update of the checkpoint with the best score, bestScore; -1:
 	// none has one.
 	bestSet   int64

@@ -1,11 +1,13 @@
 package train
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"brood/ckpt"
@@ -47,8 +49,11 @@ type saving struct {
 	logs []*appendLog
 	keep ckpt.Retention
 	done chan error
-	// stay is why old checkpoints were not removed; set before done.
-	stay error
+	// Set before done: why old checkpoints were not removed, the bytes of all
+	// members' files, and the time from the snapshot to the last byte on disk.
+	stay  error
+	bytes atomic.Int64
+	took  time.Duration
 }
 
 // save writes a checkpoint of the present update and then removes those that
@@ -62,7 +67,7 @@ func (r *Run) save() error {
 			return err
 		}
 	}
-	return r.finishSaving()
+	return r.awaitSaving() // there is no training that would wait
 }
 
 // beginSaving begins a checkpoint of the present update. Training waits for a copy
@@ -72,8 +77,7 @@ func (r *Run) beginSaving() error {
 	if r.opts.InMemory {
 		return nil
 	}
-	began := time.Now()
-	defer func() { r.waited += time.Since(began) }()
+	defer r.waiting(time.Now())
 	if x := r.saving; x != nil {
 		r.warnOfSave(x.update, r.awaitSaving())
 	}
@@ -97,10 +101,12 @@ func (r *Run) beginSaving() error {
 
 // finishSaving waits for the checkpoint that is being written, where there is one.
 func (r *Run) finishSaving() error {
-	began := time.Now()
-	defer func() { r.waited += time.Since(began) }()
+	defer r.waiting(time.Now())
 	return r.awaitSaving()
 }
+
+// waiting counts the time since began as one in which training stood still.
+func (r *Run) waiting(began time.Time) { r.checkpoints.WaitSeconds += time.Since(began).Seconds() }
 
 func (r *Run) awaitSaving() error {
 	x := r.saving
@@ -109,9 +115,13 @@ func (r *Run) awaitSaving() error {
 	}
 	r.saving = nil
 	if err := <-x.done; err != nil {
+		r.checkpoints.Failed++
 		return err
 	}
 	r.saved = x.update
+	r.checkpoints.Written++
+	r.checkpoints.WriteSeconds += x.took.Seconds()
+	r.checkpoints.Bytes += x.bytes.Load()
 	r.rankSet(x.update, x.best)
 	if x.stay != nil {
 		r.opts.Warn(fmt.Sprintf("old checkpoints stay: %v", x.stay))
@@ -159,6 +169,7 @@ func (r *Run) prepareSaving() (*saving, error) {
 
 // write completes the checkpoint, writes it and removes those that nothing keeps.
 func (x *saving) write(fs ckpt.FS, dir string) {
+	began := time.Now()
 	x.done <- func() error {
 		// A checkpoint names sizes of these files, so they must be durable before it.
 		for _, log := range x.logs {
@@ -170,11 +181,16 @@ func (x *saving) write(fs ckpt.FS, dir string) {
 		if err != nil {
 			return err
 		}
-		x.draft.Run.Digest = tensor.Digest(members...)
-		x.draft.Member = func(m int) ([]byte, error) { return ckpt.Encode(members[m], x.metas[m], true) }
+		x.draft.Digest = func() [sha256.Size]byte { return tensor.Digest(members...) }
+		x.draft.Member = func(m int) (ckpt.Encoded, error) {
+			f, err := ckpt.EncodeFile(members[m], x.metas[m], true)
+			x.bytes.Add(int64(len(f.Data)))
+			return f, err
+		}
 		if _, err := ckpt.WriteSet(fs, dir, x.draft); err != nil {
 			return err
 		}
+		x.took = time.Since(began)
 		x.stay = prune(fs, dir, x.keep)
 		return nil
 	}()

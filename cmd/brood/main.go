@@ -61,7 +61,7 @@ func isUsage(err error) bool {
 	if errors.Is(err, ckpt.ErrDamaged) {
 		return false
 	}
-	for _, mistake := range []error{errUsage, train.ErrConfig, train.ErrRunExists, train.ErrNoCheckpoint, fs.ErrNotExist} {
+	for _, mistake := range []error{errUsage, train.ErrConfig, train.ErrRunExists, ckpt.ErrLocked, train.ErrNoCheckpoint, fs.ErrNotExist} {
 		if errors.Is(err, mistake) {
 			return true
 		}
