@@ -109,6 +109,12 @@ type Run struct {
 	// none has one.
 	bestSet   int64
 	bestScore float64
+	// id is drawn when a run begins, and stays for all its processes.
+	id string
+	// mirror copies checkpoints to checkpoint.url; nil: none is given.
+	mirror *mirror
+	// restored is the checkpoint that the run went on from; nil: it began anew.
+	restored *mirrored
 	// releaseFolder gives the run folder back; nil: it is not locked.
 	releaseFolder func() error
 	// begun is the number of updates begun, with an engine that runs ahead.
@@ -125,6 +131,9 @@ func New(cfg Config, opts Options) (*Run, error) {
 		return nil, err
 	}
 	if err := r.createFolder(); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	if err := r.openMirror(false); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
@@ -145,6 +154,7 @@ func begin(cfg Config, opts Options) (*Run, error) {
 	if err := r.applySchedule(); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
+	r.id = randomID()
 	return r, nil
 }
 
@@ -156,6 +166,9 @@ type evolved struct {
 
 // prepare makes a run without touching the disk.
 func prepare(cfg Config, opts Options) (*Run, error) {
+	if err := cfg.Checkpoint.absolute(); err != nil {
+		return nil, err
+	}
 	text, err := cfg.YAML()
 	if err != nil {
 		return nil, err
@@ -236,7 +249,10 @@ func (r *Run) Train(ctx context.Context) (*Summary, error) {
 	if err != nil {
 		return nil, err
 	}
-	return summary, r.writeSummary(summary)
+	if err := r.writeSummary(summary); err != nil {
+		return nil, err
+	}
+	return summary, r.finishMirror()
 }
 
 // update does one update of every member, and what is due after it.
@@ -322,6 +338,9 @@ func (r *Run) secondsSoFar() float64 {
 // Close releases the engine and the files; it may be called twice.
 func (r *Run) Close() error {
 	err := errors.Join(r.finishSaving(), r.engine.Close())
+	if r.mirror != nil {
+		r.mirror.close()
+	}
 	for _, log := range []**appendLog{&r.metrics, &r.decisions} {
 		if *log != nil {
 			err = errors.Join(err, (*log).close())
