@@ -87,7 +87,7 @@ func decodeRun(data []byte) (s *Set, sums [][sha256.Size]byte, err error) {
 
 // ReadRun reads what the set at path says about the run; the members are not looked
 // at.
-func ReadRun(fsys FS, path string) (*RunState, error) {
+func ReadRun(fsys ReadFS, path string) (*RunState, error) {
 	s, _, err := readRun(fsys, path)
 	if err != nil {
 		return nil, fmt.Errorf("ckpt: read %s: %w", filepath.Join(path, RunFile), err)

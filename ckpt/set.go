@@ -252,7 +252,7 @@ func discard(fsys FS, path string) error {
 // ReadSet reads the set at path. Every member file is held against the SHA-256
 // that run.ckpt has of it, so that damaged, missing, swapped and foreign files
 // are found; [Decode] and [Checkpoint.Restore] the members next.
-func ReadSet(fsys FS, path string) (*Set, error) {
+func ReadSet(fsys ReadFS, path string) (*Set, error) {
 	s, err := readSet(fsys, path)
 	if err != nil {
 		return nil, fmt.Errorf("ckpt: read the set %s: %w", path, err)
@@ -260,7 +260,7 @@ func ReadSet(fsys FS, path string) (*Set, error) {
 	return s, nil
 }
 
-func readSet(fsys FS, path string) (*Set, error) {
+func readSet(fsys ReadFS, path string) (*Set, error) {
 	s, sums, err := readRun(fsys, path)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", RunFile, err)
@@ -276,7 +276,7 @@ func readSet(fsys FS, path string) (*Set, error) {
 }
 
 // readMember reads the file of member i of n, which must have the sum.
-func readMember(fsys FS, path string, i, n int, sum [sha256.Size]byte) ([]byte, error) {
+func readMember(fsys ReadFS, path string, i, n int, sum [sha256.Size]byte) ([]byte, error) {
 	data, err := fsys.ReadFile(filepath.Join(path, MemberFile(i)))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: the file of a member of %d is missing: %w", ErrDamaged, n, err)
@@ -301,7 +301,7 @@ func memberDefect(data []byte, have, want [sha256.Size]byte) error {
 
 // List returns the updates of the complete sets within dir, ascending; none where
 // there is no such folder.
-func List(fsys FS, dir string) ([]int64, error) {
+func List(fsys ReadFS, dir string) ([]int64, error) {
 	names, err := fsys.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -327,7 +327,7 @@ func List(fsys FS, dir string) ([]int64, error) {
 	return sets, nil
 }
 
-func hasRun(fsys FS, path string) (bool, error) {
+func hasRun(fsys ReadFS, path string) (bool, error) {
 	names, err := fsys.ReadDir(path)
 	return slices.Contains(names, RunFile), err
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"brood/kernels"
 	"brood/pbt"
 	"brood/ppo"
+	"brood/store"
 
 	"github.com/goccy/go-yaml"
 )
@@ -46,6 +48,22 @@ type CheckpointConfig struct {
 	// KeepBest keeps the checkpoint whose best member's score is the best so far.
 	// Default false.
 	KeepBest bool `yaml:"keep_best"`
+	// URL is a second place for every checkpoint that is complete: a folder, or
+	// s3://BUCKET/PREFIX, as [store.Check] says. Default empty: none.
+	URL string `yaml:"url"`
+}
+
+// absolute makes a folder's path one that does not depend on where the process runs.
+func (c *CheckpointConfig) absolute() error {
+	if c.URL == "" || strings.Contains(c.URL, "://") {
+		return nil
+	}
+	path, err := filepath.Abs(c.URL)
+	if err != nil {
+		return fmt.Errorf("train: checkpoint.url: %w", err)
+	}
+	c.URL = path
+	return nil
 }
 
 // RunConfig is the config section run.
@@ -163,6 +181,11 @@ func (c Config) Validate() error {
 	}
 	if c.Checkpoint.Keep < 1 {
 		v.field("checkpoint.keep", c.Checkpoint.Keep, "must be at least 1")
+	}
+	if c.Checkpoint.URL != "" {
+		if err := store.Check(c.Checkpoint.URL); err != nil {
+			v.problem("checkpoint.url", err.Error())
+		}
 	}
 	switch k := c.Checkpoint.KeepEvery; {
 	case k < 0 || k > math.MaxInt32:

@@ -85,6 +85,9 @@ func resume(dir string, settings []Setting, opts Options) (*Run, error) {
 	if err := r.restore(set, old); err != nil {
 		return nil, errors.Join(fmt.Errorf("train: resume from %s: %w", path, err), r.Close())
 	}
+	if err := r.openMirror(true); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
 	if err := ckpt.WriteFile(opts.FS, configPath, r.yaml); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
@@ -104,6 +107,9 @@ func restart(cfg Config, opts Options, why string) (*Run, error) {
 		return nil, err
 	}
 	if err := r.fillFolder(); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	if err := r.openMirror(true); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
@@ -156,9 +162,14 @@ func (r *Run) restore(set *ckpt.Set, old Config) error {
 	if err := r.restoreMembers(placed, &state, members, changedHyperparameters(old, r.cfg)); err != nil {
 		return err
 	}
+	r.id = state.Run
+	if r.id == "" {
+		r.id = randomID()
+	}
 	if state.Outcomes != nil {
 		r.outcomes = *state.Outcomes
 	}
+	r.restored = &mirrored{update: set.Update, population: len(set.Members), metrics: state.MetricsBytes, decisions: state.DecisionsBytes}
 	r.updates, r.saved, r.exploits = set.Update, set.Update, set.Run.Exploits
 	r.trained = time.Duration(set.Run.Seconds * float64(time.Second))
 	if !r.opts.InMemory && r.cfg.Checkpoint.KeepBest {

@@ -119,6 +119,12 @@ type Run struct {
 	// are whose number was changed there; nil: none was.
 	origins   []int
 	resizedAt int64
+	// id is drawn when a run begins, and stays for all its processes.
+	id string
+	// mirror copies checkpoints to checkpoint.url; nil: none is given.
+	mirror *mirror
+	// restored is the checkpoint that the run went on from; nil: it began anew.
+	restored *mirrored
 	// releaseFolder gives the run folder back; nil: it is not locked.
 	releaseFolder func() error
 	// begun is the number of updates begun, with an engine that runs ahead.
@@ -140,6 +146,9 @@ func New(cfg Config, opts Options) (*Run, error) {
 	if err := r.createFolder(); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
+	if err := r.openMirror(false); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
 	return r, nil
 }
 
@@ -159,6 +168,7 @@ func begin(cfg Config, opts Options) (*Run, error) {
 	if err := r.applySchedule(); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
+	r.id = randomID()
 	return r, nil
 }
 
@@ -170,6 +180,9 @@ type evolved struct {
 
 // prepare makes a run without touching the disk.
 func prepare(cfg Config, opts Options) (*Run, error) {
+	if err := cfg.Checkpoint.absolute(); err != nil {
+		return nil, err
+	}
 	text, err := cfg.YAML()
 	if err != nil {
 		return nil, err
@@ -250,7 +263,10 @@ func (r *Run) Train(ctx context.Context) (*Summary, error) {
 	if err != nil {
 		return nil, err
 	}
-	return summary, r.writeSummary(summary)
+	if err := r.writeSummary(summary); err != nil {
+		return nil, err
+	}
+	return summary, r.finishMirror()
 }
 
 // update does one update of every member, and what is due after it.
@@ -336,6 +352,9 @@ func (r *Run) secondsSoFar() float64 {
 // Close releases the engine and the files; it may be called twice.
 func (r *Run) Close() error {
 	err := errors.Join(r.finishSaving(), r.engine.Close())
+	if r.mirror != nil {
+		r.mirror.close()
+	}
 	for _, log := range []**appendLog{&r.metrics, &r.decisions} {
 		if *log != nil {
 			err = errors.Join(err, (*log).close())

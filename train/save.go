@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -29,6 +30,8 @@ type runState struct {
 	Quarantined []bool `json:"quarantined,omitempty"`
 	// Outcomes of exploits; nil in checkpoints of before there were any.
 	Outcomes *outcomes `json:"outcomes,omitempty"`
+	// Run identifies the run over all its processes; empty in old checkpoints.
+	Run string `json:"run,omitempty"`
 	// Best is the best performance of the members, by which the best checkpoint is
 	// known; nil: none has one.
 	Best *float64 `json:"best,omitempty"`
@@ -48,7 +51,10 @@ type saving struct {
 	// logs are the files whose sizes the checkpoint names.
 	logs []*appendLog
 	keep ckpt.Retention
-	done chan error
+	// mirror is where it goes next; nil: nowhere.
+	mirror   *mirror
+	mirrored mirrored
+	done     chan error
 	// Set before done: why old checkpoints were not removed, the bytes of all
 	// members' files, and the time from the snapshot to the last byte on disk.
 	stay  error
@@ -126,7 +132,17 @@ func (r *Run) awaitSaving() error {
 	if x.stay != nil {
 		r.opts.Warn(fmt.Sprintf("old checkpoints stay: %v", x.stay))
 	}
+	r.tellOfMirror()
 	return nil
+}
+
+func (r *Run) tellOfMirror() {
+	if r.mirror == nil {
+		return
+	}
+	for _, message := range r.mirror.tell() {
+		r.opts.Warn(message)
+	}
 }
 
 // warnOfSave tells of a checkpoint that could not be written.
@@ -144,7 +160,7 @@ const maxEncoded = 64 << 20
 func (r *Run) prepareSaving() (*saving, error) {
 	x := &saving{update: r.updates, done: make(chan error, 1), logs: []*appendLog{r.metrics, r.decisions}, best: math.NaN()}
 	state := runState{Scheduler: r.schedule.State(), MetricsBytes: r.metrics.end(), DecisionsBytes: r.decisions.end(),
-		Quarantined: r.quarantined, Outcomes: &r.outcomes, Engine: r.engine.Name()}
+		Quarantined: r.quarantined, Outcomes: &r.outcomes, Engine: r.engine.Name(), Run: r.id}
 	for m := range r.scores {
 		performance := r.performance(m)
 		x.metas = append(x.metas, r.meta(performance))
@@ -155,6 +171,8 @@ func (r *Run) prepareSaving() (*saving, error) {
 	}
 	state.Best = stats.OrNil(x.best)
 	x.keep = r.retention(x.update, x.best)
+	x.mirror = r.mirror
+	x.mirrored = mirrored{update: r.updates, population: len(r.scores), metrics: state.MetricsBytes, decisions: state.DecisionsBytes, keep: x.keep}
 	scheduler, err := json.Marshal(state)
 	if err != nil {
 		return nil, err
@@ -191,6 +209,10 @@ func (x *saving) write(fs ckpt.FS, dir string) {
 			return err
 		}
 		x.took = time.Since(began)
+		if x.mirror != nil {
+			x.mirror.offer(&x.mirrored)
+			x.keep.Also = append(slices.Clone(x.keep.Also), x.mirror.needs()...)
+		}
 		x.stay = prune(fs, dir, x.keep)
 		return nil
 	}()
@@ -211,9 +233,9 @@ func (r *Run) retention(update int64, best float64) ckpt.Retention {
 	keep := ckpt.Retention{Last: c.Keep, Multiple: c.KeepEvery * c.Every}
 	switch {
 	case c.KeepBest && r.better(best, r.bestScore):
-		keep.Best = []int64{update}
+		keep.Also = []int64{update}
 	case c.KeepBest:
-		keep.Best = []int64{r.bestSet}
+		keep.Also = []int64{r.bestSet}
 	}
 	return keep
 }
