@@ -26,7 +26,7 @@ const (
 	Permutation                    // order of the rows in an epoch
 	Exploit                        // choice of the source
 	Explore                        // new hyperparameters
-	Population                     // initial hyperparameters
+	Population                     // initial hyperparameters; keys of a population that is made another size
 	User                           // free for users' own environments and tools
 )
 

@@ -171,3 +171,52 @@ func TestPopulationChangeBeforeTheFirstUpdate(t *testing.T) {
 	trainNew(t, two, Options{Dir: plain})
 	assert.Equal(t, digest(t, plain), digest(t, dir))
 }
+
+// Another number, given before anything was trained with the one before, replaces
+// it; the checkpoint's own number undoes it.
+func TestChangeOfAChange(t *testing.T) {
+	begun := func(set ...string) string {
+		dir := stoppedRun(t, 4)
+		r, _, _ := resumeWith(t, dir, set...)
+		require.NoError(t, r.Close())
+		return dir
+	}
+	dir := begun("pbt.population_size=8")
+	r, notes, _ := resumeWith(t, dir, "pbt.population_size=4")
+	require.Empty(t, notes)
+	require.Empty(t, r.cfg.Run.Earlier)
+	_, err := r.Train(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, wholeDigest(t), digest(t, dir), "as if nothing had been")
+
+	dir, straight := begun("pbt.population_size=8"), begun()
+	for _, d := range []string{dir, straight} {
+		r, notes, _ := resumeWith(t, d, "pbt.population_size=2")
+		require.Len(t, notes, 1)
+		assert.Contains(t, notes[0], "the checkpoint of update 4 has 4 members, the run now 2")
+		require.Equal(t, []EarlierPart{{4, 4}}, r.cfg.Run.Earlier)
+		_, err := r.Train(t.Context())
+		require.NoError(t, err)
+	}
+	assert.Equal(t, digest(t, straight), digest(t, dir))
+	assert.Equal(t, read(t, straight, decisionsFile), read(t, dir, decisionsFile))
+}
+
+// A run that falls back to a checkpoint of before a change makes it again there.
+func TestFallBackOverAChange(t *testing.T) {
+	var want string
+	for _, damaged := range []bool{false, true} {
+		dir := stoppedRun(t, 4)
+		settings, err := ParseSettings([]string{"pbt.population_size=8"})
+		require.NoError(t, err)
+		trainUntil(t, func(o Options) (*Run, error) { return Resume(dir, settings, o) }, 5)
+		if damaged {
+			flip(t, filepath.Join(dir, checkpointsDir, "00000005", "run.ckpt"))
+		}
+		trainUntil(t, func(o Options) (*Run, error) { return Resume(dir, nil, o) }, -1)
+		if want == "" {
+			want = digest(t, dir)
+		}
+		assert.Equal(t, want, digest(t, dir))
+	}
+}

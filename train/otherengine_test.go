@@ -29,10 +29,25 @@ func TestResumeOnAnotherEngine(t *testing.T) {
 	for m := range straight {
 		straight[m] = stateOf(t, r, m)
 	}
-	dir = stoppedRun(t, 8)
+	require.NoError(t, r.Close())
+	paths := []string{"generic"}
+	if wrote == "cpu/avx512" {
+		paths = append(paths, "avx2")
+	}
+	for _, path := range paths {
+		t.Run(path, func(t *testing.T) {
+			t.Setenv("BROOD_CPU", "")
+			dir := stoppedRun(t, 8)
+			t.Setenv("BROOD_CPU", path)
+			goesOnClose(t, dir, wrote, scores, straight)
+		})
+	}
+}
 
-	t.Setenv("BROOD_CPU", "generic")
-	r, _, warnings = resumeWith(t, dir)
+// goesOnClose resumes a run of update 8 that another engine wrote.
+func goesOnClose(t *testing.T, dir, wrote string, scores []float64, straight []tensor.Member) {
+	t.Helper()
+	r, _, warnings := resumeWith(t, dir)
 	require.NotEqual(t, wrote, r.EngineName())
 	require.Equal(t, []string{fmt.Sprintf("the checkpoint of update 8 was written by %s and goes on with %s: results are close and not identical", wrote, r.EngineName())}, warnings)
 	states, _ := checkpointOf(t, r, dir, 8, 4)
@@ -40,7 +55,7 @@ func TestResumeOnAnotherEngine(t *testing.T) {
 		require.Equal(t, states[m].Bytes(), stateOf(t, r, m).Bytes())
 		require.Equal(t, scores[m], r.performance(m))
 	}
-	_, err = r.Train(t.Context())
+	_, err := r.Train(t.Context())
 	require.NoError(t, err)
 	for m := range straight {
 		got := host.NewState(stateOf(t, r, m))

@@ -321,7 +321,7 @@ func TestOutcomesFollowMembers(t *testing.T) {
 // change was made to, and is refused where neither is left.
 func TestRewindOverAChange(t *testing.T) {
 	dir := stoppedRun(t, 6, "checkpoint.every=1", "checkpoint.keep=100")
-	r, _, _ := resumeWith(t, dir, "pbt.population_size=8", "run.total_steps=6000")
+	r, _, _ := resumeWith(t, dir, "pbt.population_size=8", "run.total_steps=6000", "ppo.gamma=0.5")
 	_, err := r.Train(t.Context())
 	require.NoError(t, err)
 	require.NoError(t, r.Close())
