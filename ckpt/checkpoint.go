@@ -11,6 +11,7 @@ package ckpt
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"brood/env"
 )
@@ -84,8 +85,31 @@ type section struct {
 }
 
 type named struct {
-	name string
+	tensorName
 	value
+}
+
+// tensorName is a tensor's name in two parts, as the file has it.
+type tensorName struct {
+	group   string // of grouped ones
+	grouped bool
+	name    string
+}
+
+// flat is the name in the layout.
+func (n tensorName) flat() string {
+	if n.grouped {
+		return n.group + "/" + n.name
+	}
+	return n.name
+}
+
+// nameOf is flat's inverse.
+func nameOf(flat string) tensorName {
+	if group, name, grouped := strings.Cut(flat, "/"); grouped {
+		return tensorName{group, true, name}
+	}
+	return tensorName{name: flat}
 }
 
 // SectionInfo describes a section of a checkpoint.
@@ -112,7 +136,7 @@ func (c *Checkpoint) Sections() []SectionInfo {
 		infos[i] = SectionInfo{Name: s.key, Tensors: make([]TensorInfo, len(s.tensors))}
 		for j := range s.tensors {
 			t := &s.tensors[j]
-			infos[i].Tensors[j] = TensorInfo{Name: t.name, Shape: append([]int{}, t.shape...), DType: t.dtype.name}
+			infos[i].Tensors[j] = TensorInfo{Name: t.flat(), Shape: append([]int{}, t.shape...), DType: t.dtype.name}
 		}
 	}
 	return infos

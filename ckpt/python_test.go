@@ -51,7 +51,7 @@ func TestPythonReadsWhatWeWrite(t *testing.T) {
 	for _, b := range m.Layout().Sections() {
 		entries, err := nest(&b)
 		require.NoError(t, err)
-		want[b.Key] = described(m, entries)
+		want[b.Key] = described(m, &b, entries)
 	}
 	require.Equal(t, want, have.Data)
 	require.Equal(t, map[string]any{"format_version": V2, "step": 150.0, "performance": nil, "has_optimizer_state": true,
@@ -60,21 +60,22 @@ func TestPythonReadsWhatWeWrite(t *testing.T) {
 }
 
 // described is what describe prints of the entries.
-func described(m tensor.Member, entries []entry) map[string]any {
+func described(m tensor.Member, b *tensor.Block, entries []entry) map[string]any {
 	list := map[string]any{}
 	for _, e := range entries {
-		if e.tensor == nil {
-			list[e.key] = described(m, e.group)
+		if e.group != nil {
+			list[e.key] = described(m, b, e.group)
 			continue
 		}
-		data, code := raw(m, e.tensor), stored(e.tensor.DType).code
-		shape := make([]any, len(e.tensor.Shape))
-		for i, d := range e.tensor.Shape {
+		x := &b.Tensors[e.index]
+		data, code := raw(m, x), stored(x.DType).code
+		shape := make([]any, len(x.Shape))
+		for i, d := range x.Shape {
 			shape[i] = float64(d)
 		}
 		if len(shape) == 0 {
 			code = "int"
-			if d := stored(e.tensor.DType); d.kind == 'f' {
+			if d := stored(x.DType); d.kind == 'f' {
 				// Python has one type of float.
 				code = "float"
 				data = doubleBytes(floatElement(data))

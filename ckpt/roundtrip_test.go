@@ -169,7 +169,8 @@ func TestCheckEnv(t *testing.T) {
 // things that a reader passes over.
 func asV1(t *testing.T, m tensor.Member, version, wrapped bool) []byte {
 	w := newWriter(0)
-	entries, err := nest(m.Layout().Section("policy"))
+	policy := m.Layout().Section("policy")
+	entries, err := nest(policy)
 	require.NoError(t, err)
 	w.mapLen(2)
 	if version {
@@ -186,7 +187,7 @@ func asV1(t *testing.T, m tensor.Member, version, wrapped bool) []byte {
 		w.nil()
 		w.str("policy")
 	}
-	w.entries(m, entries)
+	w.entries(m, policy, entries)
 	require.NoError(t, w.err)
 	return w.buf.Bytes()
 }
