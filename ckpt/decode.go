@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/vmihailenco/msgpack/v5/msgpcode"
 )
@@ -39,12 +40,12 @@ func Decode(data []byte) (*Checkpoint, error) {
 func decode(data []byte) (*Checkpoint, error) {
 	r := newReader(data)
 	c, sums, err := r.member()
-	if errors.Is(err, ErrDamaged) {
-		return nil, located(err, memberDeviation(data))
-	}
 	if err == nil && sums != nil {
 		c.Verified = true
 		err = c.verify(sums)
+	}
+	if errors.Is(err, ErrDamaged) {
+		err = located(err, memberDeviation(data))
 	}
 	if err != nil {
 		return nil, err
@@ -232,7 +233,7 @@ func (r *reader) exactly(want map[string]func(*reader) error) error {
 		key := r.key(f)
 		read, ok := want[key]
 		if !ok {
-			return r.before(list, i).errorf("there is no key %.80q here", key)
+			return r.before(list, i).errorf("there is no key %.80q here; missing: %s", key, strings.Join(slices.Sorted(maps.Keys(want)), ", "))
 		}
 		value := r.inside(f)
 		if err := read(&value); err != nil {

@@ -26,26 +26,48 @@ func located(err error, where string) error {
 // walk goes through a file that should be one of brood's own.
 type walk struct {
 	reader
-	// sums are the names in the checksums of a member file; nil: not readable.
+	// sums are the names of a member file's sections and tensors; nil: those that
+	// data is found to have.
 	sums []sectionNames
+	// key is the one that is not where it belongs; empty: it is a value that is not.
+	key string
+	// last is the reader after the last value that is as it should be and has no
+	// entries of its own.
+	last reader
 }
 
 type sectionNames struct {
 	key     string
-	entries []entry
+	flat    []string // names of tensors
+	entries []entry  // the same, nested
 }
 
 // memberDeviation names what of a member file is first not as [Encode] writes it;
 // empty: nothing, or the file is not one of ours.
 func memberDeviation(file []byte) string {
-	w := walk{reader: newReader(file)}
-	w.sums = sumsOf(file)
 	begins := newWriter(32)
 	begins.str(keyVersion)
-	if w.sums == nil && !bytes.HasPrefix(file[min(1, len(file)):], begins.buf.Bytes()) {
+	sums := sumsOf(file)
+	if sums == nil && !bytes.HasPrefix(file[min(1, len(file)):], begins.buf.Bytes()) {
 		return ""
 	}
-	ok := w.token(func(to *writer) { to.mapLen(8) }) &&
+	// The names are in the file twice, and either may be damaged. Where those of the
+	// data lead on into the checksums, the data is sound and they are right.
+	w := walk{reader: newReader(file)}
+	if w.member() {
+		return ""
+	}
+	if !w.within(keyChecksums) && sums != nil {
+		w = walk{reader: newReader(file), sums: sums}
+		if w.member() {
+			return ""
+		}
+	}
+	return w.deviation()
+}
+
+func (w *walk) member() bool {
+	return w.token(func(to *writer) { to.mapLen(8) }) &&
 		w.entry(keyVersion, func() bool { return w.token(func(to *writer) { to.str(V2) }) }) &&
 		w.entry(keyStep, w.is(isNumber)) &&
 		w.entry(keyPerformance, w.is(func(c byte) bool { return c == msgpcode.Double || c == msgpcode.Nil })) &&
@@ -54,22 +76,18 @@ func memberDeviation(file []byte) string {
 		w.entry(keyConfig, w.is(msgpcode.IsString)) &&
 		w.entry(keyData, w.data) &&
 		w.entry(keyChecksums, func() bool {
-			return w.token(func(to *writer) { to.mapLen(2) }) && w.entry(keyTensorSums, w.is(isMap)) && w.sum()
+			return w.token(func(to *writer) { to.mapLen(2) }) && w.entry(keyTensorSums, w.tensorSums) && w.sum()
 		})
-	if ok {
-		return ""
-	}
-	return w.where()
+}
+
+// within says whether the walk ended in the value of a key of the file.
+func (w *walk) within(key string) bool {
+	return w.depth > 0 && string(w.file[w.path[0].from:w.path[0].to]) == key
 }
 
 // runDeviation does the same for run.ckpt.
 func runDeviation(file []byte) string {
 	w := walk{reader: newReader(file)}
-	begins := newWriter(32)
-	begins.str(keyVersion)
-	if !bytes.HasPrefix(file[min(1, len(file)):], begins.buf.Bytes()) {
-		return ""
-	}
 	kinds := map[string]func() bool{
 		keyVersion: func() bool { return w.token(func(to *writer) { to.str(runVersion) }) },
 		"update":   w.is(isNumber), "env_steps": w.is(isNumber), "exploits": w.is(isNumber),
@@ -78,15 +96,15 @@ func runDeviation(file []byte) string {
 		"digest": w.digest, "members": w.list(w.digest),
 	}
 	if !w.token(func(to *writer) { to.mapLen(len(runKeys)) }) {
-		return w.where()
+		return w.deviation()
 	}
 	for _, key := range runKeys[:len(runKeys)-1] {
 		if !w.entry(key, kinds[key]) {
-			return w.where()
+			return w.deviation()
 		}
 	}
 	if !w.sum() {
-		return w.where()
+		return w.deviation()
 	}
 	return ""
 }
@@ -129,22 +147,37 @@ func (w *walk) list(item func() bool) func() bool {
 
 // entry passes over a key and its value.
 func (w *walk) entry(key string, value func() bool) bool {
-	return w.keyed(func(to *writer) { to.str(key) }, len(key), value)
+	return w.keyed(key, func(to *writer) { to.str(key) }, value)
 }
 
-func (w *walk) keyed(key func(to *writer), length int, value func() bool) bool {
+func (w *walk) keyed(name string, key func(to *writer), value func() bool) bool {
 	if !w.token(key) {
+		w.key = name
 		return false
 	}
-	name := span{w.pos - length, w.pos}
-	w.after = span{}
-	w.push(name)
+	w.push(span{w.pos - len(name), w.pos})
 	if !value() {
 		return false
 	}
+	if w.pos > w.last.pos {
+		w.last = w.reader
+	}
 	w.depth--
-	w.after = name
 	return true
+}
+
+// deviation says where the walk ended.
+func (w *walk) deviation() string {
+	if w.key == "" {
+		return w.where()
+	}
+	w.after = span{}
+	at := fmt.Sprintf("%s, where the key %q belongs", w.where(), w.key)
+	if w.last.depth > 0 {
+		w.last.after = span{}
+		at += ", after " + w.last.where()
+	}
+	return at
 }
 
 // sum passes over the SHA-256 that ends a file.
@@ -168,7 +201,8 @@ func (w *walk) env() bool {
 // data passes over the sections that the checksums name, or over whatever is there.
 func (w *walk) data() bool {
 	if w.sums == nil {
-		return w.is(isMap)()
+		w.sums = w.sectionNames()
+		return w.sums != nil && w.skip() == nil
 	}
 	if !w.token(func(to *writer) { to.mapLen(len(w.sums)) }) {
 		return false
@@ -179,6 +213,53 @@ func (w *walk) data() bool {
 		}
 	}
 	return true
+}
+
+// tensorSums passes over the sums of the tensors by their names.
+func (w *walk) tensorSums() bool {
+	if !w.token(func(to *writer) { to.mapLen(len(w.sums)) }) {
+		return false
+	}
+	for _, s := range w.sums {
+		sums := func() bool {
+			if !w.token(func(to *writer) { to.mapLen(len(s.flat)) }) {
+				return false
+			}
+			for _, name := range s.flat {
+				if !w.entry(name, w.is(isNumber)) {
+					return false
+				}
+			}
+			return true
+		}
+		if !w.entry(s.key, sums) {
+			return false
+		}
+	}
+	return true
+}
+
+// sectionNames reads the names in data; nil: they cannot be read.
+func (w *walk) sectionNames() []sectionNames {
+	look := w.reader
+	list, err := look.fields()
+	if err != nil {
+		return nil
+	}
+	names := make([]sectionNames, 0, len(list))
+	for _, f := range list {
+		value := look.inside(f)
+		s, err := value.section(look.key(f))
+		if err != nil {
+			return nil
+		}
+		n := sectionNames{key: s.key}
+		for i := range s.tensors {
+			n.flat = append(n.flat, s.tensors[i].flat())
+		}
+		names = append(names, n)
+	}
+	return names
 }
 
 func (w *walk) entries(list []entry) bool {
@@ -206,11 +287,10 @@ func (w *walk) tensor() bool {
 		return false
 	}
 	for i, key := range arrayKeys {
-		if !w.keyed(func(to *writer) { to.bin([]byte(key)) }, len(key), kinds[i]) {
+		if !w.keyed(key, func(to *writer) { to.bin([]byte(key)) }, kinds[i]) {
 			return false
 		}
 	}
-	w.after = span{}
 	return true
 }
 
@@ -246,7 +326,7 @@ func sumsOf(file []byte) []sectionNames {
 		if err != nil {
 			return nil
 		}
-		sums = append(sums, sectionNames{r.key(f), entries})
+		sums = append(sums, sectionNames{r.key(f), names, entries})
 	}
 	return sums
 }

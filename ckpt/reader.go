@@ -175,24 +175,40 @@ func kindOf(c byte) string {
 
 // mapLen reads the head of a map: each entry takes at least two bytes.
 func (r *reader) mapLen() (int, error) {
+	n, err := r.entries()
+	if err != nil {
+		return 0, err
+	}
+	return r.need(n, 2)
+}
+
+func (r *reader) arrayLen() (int, error) {
+	n, err := r.items()
+	if err != nil {
+		return 0, err
+	}
+	return r.need(n, 1)
+}
+
+// entries reads the number of entries that a map announces.
+func (r *reader) entries() (uint64, error) {
 	c, err := r.expect("a map", isMap)
 	if err != nil {
 		return 0, err
 	}
-	return r.length(c, msgpcode.IsFixedMap(c), msgpcode.FixedMapMask, msgpcode.Map16, 2)
+	return r.length(c, msgpcode.IsFixedMap(c), msgpcode.FixedMapMask, msgpcode.Map16)
 }
 
-func (r *reader) arrayLen() (int, error) {
+// items reads the number of items that a list announces.
+func (r *reader) items() (uint64, error) {
 	c, err := r.expect("a list", isArray)
 	if err != nil {
 		return 0, err
 	}
-	return r.length(c, msgpcode.IsFixedArray(c), msgpcode.FixedArrayMask, msgpcode.Array16, 1)
+	return r.length(c, msgpcode.IsFixedArray(c), msgpcode.FixedArrayMask, msgpcode.Array16)
 }
 
-// length reads the head of a map or list whose code is c, of items that take at
-// least size bytes.
-func (r *reader) length(c byte, fixed bool, mask, two byte, size int) (int, error) {
+func (r *reader) length(c byte, fixed bool, mask, two byte) (uint64, error) {
 	width := 4
 	switch {
 	case fixed:
@@ -201,13 +217,13 @@ func (r *reader) length(c byte, fixed bool, mask, two byte, size int) (int, erro
 		width = 2
 	}
 	n, err := r.head(width)
-	if err != nil {
-		return 0, err
-	}
 	if fixed {
 		n = uint64(c & mask)
 	}
-	return r.need(n, size)
+	if err == nil && n > 0 && r.left() == 0 {
+		_, err = r.need(n, 1)
+	}
+	return n, err
 }
 
 // blob reads text or bytes of code c, without a copy.
@@ -348,12 +364,14 @@ func (r *reader) key(f field) string { return string(r.file[f.name.from:f.name.t
 // fields locates the entries of a map with text keys, each different, and
 // checks that every value is whole.
 func (r *reader) fields() ([]field, error) {
-	// A long map is passed over once before memory is set aside for its entries: the
+	// The map is passed over once before memory is set aside for its entries: the
 	// number it announces may be a lie.
-	if probe := *r; r.left() > maxKey {
-		if err := probe.skip(); err != nil {
-			return nil, err
-		}
+	if _, err := r.expect("a map", isMap); err != nil {
+		return nil, err
+	}
+	probe := *r
+	if err := probe.skip(); err != nil {
+		return nil, err
 	}
 	n, err := r.mapLen()
 	if err != nil {
@@ -425,14 +443,16 @@ func (r *reader) skip() error {
 	}
 	switch {
 	case isMap(c):
-		n, err := r.mapLen()
+		// Numbers that are too large are found where the bytes end, which names what
+		// is cut better than their comparison here would.
+		n, err := r.entries()
 		for ; err == nil && n > 0; n-- {
 			_, err = r.entry("a key", isKey)
 		}
 		r.after = span{}
 		return err
 	case isArray(c):
-		n, err := r.arrayLen()
+		n, err := r.items()
 		r.push(span{})
 		for ; err == nil && n > 0; n-- {
 			err = r.skip()

@@ -46,12 +46,10 @@ func (c *Checkpoint) verifyTensors(r *reader) error {
 	for i := range c.sections {
 		at[c.sections[i].key] = i
 	}
-	seen, err := r.each(len(c.sections), func(key []byte) (int, bool) { i, ok := at[string(key)]; return i, ok },
+	return r.each(len(c.sections), "section",
+		func(key []byte) (int, bool) { i, ok := at[string(key)]; return i, ok },
+		func(i int) string { return c.sections[i].key },
 		func(i int, r *reader) error { return c.sections[i].verify(r) })
-	if missing := slices.Index(seen, false); err == nil && missing >= 0 {
-		err = r.errorf("there is no sum of the section %.80q", c.sections[missing].key)
-	}
-	return err
 }
 
 func (s *section) verify(r *reader) error {
@@ -59,35 +57,43 @@ func (s *section) verify(r *reader) error {
 	for i := range s.tensors {
 		at[s.tensors[i].tensorName] = i
 	}
-	seen, err := r.each(len(s.tensors), func(key []byte) (int, bool) { i, ok := at[nameOf(string(key))]; return i, ok },
+	return r.each(len(s.tensors), "tensor",
+		func(key []byte) (int, bool) { i, ok := at[nameOf(string(key))]; return i, ok },
+		func(i int) string { return s.tensors[i].flat() },
 		func(i int, r *reader) error { return s.tensors[i].verify(s.key, r) })
-	if missing := slices.Index(seen, false); err == nil && missing >= 0 {
-		err = r.errorf("section %.80s: there is no sum of the tensor %.80q", s.key, s.tensors[missing].flat())
-	}
-	return err
 }
 
-// each reads a map whose keys are those of n things, found by index, in any order.
-// It says which of them were there.
-func (r *reader) each(n int, index func(key []byte) (int, bool), read func(i int, r *reader) error) (seen []bool, err error) {
+// each reads a map whose keys are those of n things, in any order.
+func (r *reader) each(n int, what string, index func(key []byte) (int, bool), name func(i int) string, read func(i int, r *reader) error) error {
 	list, err := r.fields()
 	if err != nil {
-		return nil, err
+		return err
 	}
-	seen = make([]bool, n)
-	var value reader
+	seen, stranger := make([]bool, n), -1
 	for at, f := range list {
-		i, ok := index(r.file[f.name.from:f.name.to])
-		if !ok {
-			return nil, r.before(list, at).errorf("there is a sum of %.80q, which the data has not", r.key(f))
-		}
-		seen[i] = true
-		value = r.inside(f)
-		if err := read(i, &value); err != nil {
-			return nil, err
+		if i, ok := index(r.file[f.name.from:f.name.to]); ok {
+			seen[i] = true
+		} else if stranger < 0 {
+			stranger = at
 		}
 	}
-	return seen, nil
+	missing := slices.Index(seen, false)
+	switch {
+	case stranger >= 0 && missing >= 0:
+		return r.before(list, stranger).errorf("there is a sum of the %s %.80q, which the data has not, and none of its %.80q", what, r.key(list[stranger]), name(missing))
+	case stranger >= 0:
+		return r.before(list, stranger).errorf("there is a sum of the %s %.80q, which the data has not", what, r.key(list[stranger]))
+	case missing >= 0:
+		return r.errorf("there is no sum of the %s %.80q", what, name(missing))
+	}
+	for _, f := range list {
+		i, _ := index(r.file[f.name.from:f.name.to])
+		value := r.inside(f)
+		if err := read(i, &value); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (n *named) verify(section string, r *reader) error {
