@@ -9,9 +9,9 @@
 package ckpt
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
-	"strings"
 
 	"brood/env"
 )
@@ -104,12 +104,46 @@ func (n tensorName) flat() string {
 	return n.name
 }
 
-// nameOf is flat's inverse.
-func nameOf(flat string) tensorName {
-	if group, name, grouped := strings.Cut(flat, "/"); grouped {
-		return tensorName{group, true, name}
+// at is a byte of the flat form, which is not made for it.
+func (n *tensorName) at(i int) byte {
+	if !n.grouped {
+		return n.name[i]
 	}
-	return tensorName{name: flat}
+	switch g := len(n.group); {
+	case i < g:
+		return n.group[i]
+	case i == g:
+		return '/'
+	default:
+		return n.name[i-g-1]
+	}
+}
+
+func (n *tensorName) length() int {
+	if n.grouped {
+		return len(n.group) + 1 + len(n.name)
+	}
+	return len(n.name)
+}
+
+// compare orders names by their flat form.
+func (n tensorName) compare(other tensorName) int {
+	for i := range min(n.length(), other.length()) {
+		if c := cmp.Compare(n.at(i), other.at(i)); c != 0 {
+			return c
+		}
+	}
+	return cmp.Compare(n.length(), other.length())
+}
+
+// compareKey orders a name and a key that is a flat one.
+func (n tensorName) compareKey(key []byte) int {
+	for i := range min(n.length(), len(key)) {
+		if c := cmp.Compare(n.at(i), key[i]); c != 0 {
+			return c
+		}
+	}
+	return cmp.Compare(n.length(), len(key))
 }
 
 // SectionInfo describes a section of a checkpoint.

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -240,28 +242,63 @@ func TestConversion(t *testing.T) {
 	}
 }
 
+// FuzzDecode: a member file of any bytes is refused or read, within bounds; what is
+// read is restored whole or not at all, and a restored state survives being written.
 func FuzzDecode(f *testing.F) {
 	m := smallMember(f)
 	f.Add(encoded(f, m, true))
 	f.Add(encoded(f, m, false))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if s, _, err := decodeRun(data); err == nil {
-			require.NotNil(t, s)
-		}
+		requireBounded(t, data)
 		c, err := Decode(data)
 		if err != nil {
+			require.True(t, errors.Is(err, ErrDamaged) || errors.Is(err, ErrVersion), "%v", err)
+			require.Less(t, len(err.Error()), 4096, "an error is to be read")
 			return
-		}
-		dst := filled(m.Layout(), 2)
-		before := dst.Clone()
-		if _, err := c.Restore(dst); err != nil {
-			require.Equal(t, before.Bytes(), dst.Bytes(), "changed although refused")
 		}
 		for _, s := range c.Sections() {
 			for _, tensor := range s.Tensors {
 				require.NotEmpty(t, tensor.DType)
 			}
 		}
+		dst := filled(m.Layout(), 2)
+		before := dst.Clone()
+		if _, err := c.Restore(dst); err != nil {
+			require.Equal(t, before.Bytes(), dst.Bytes(), "changed although refused")
+			return
+		}
+		again := tensor.NewMember(m.Layout())
+		_, err = decoded(t, encoded(t, dst, true)).Restore(again)
+		require.NoError(t, err)
+		require.Equal(t, dst.Bytes(), again.Bytes())
+	})
+}
+
+// FuzzDecodeRun: a run.ckpt of any bytes is refused or read, within bounds; what is
+// read is what is written again.
+func FuzzDecodeRun(f *testing.F) {
+	for _, members := range []int{1, 2, 20} {
+		s := Set{Update: 50, Run: sampleRun(), Members: make([][]byte, members)}
+		data, err := encodeRun(&s)
+		require.NoError(f, err)
+		f.Add(data)
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		requireBounded(t, data)
+		s, sums, err := decodeRun(data)
+		if err != nil {
+			require.True(t, errors.Is(err, ErrDamaged) || errors.Is(err, ErrVersion), "%v", err)
+			require.Less(t, len(err.Error()), 4096, "an error is to be read")
+			return
+		}
+		require.LessOrEqual(t, len(sums)*34, len(data))
+		s.Members = make([][]byte, len(sums))
+		again, err := encodeRun(s)
+		require.NoError(t, err)
+		back, _, err := decodeRun(again)
+		require.NoError(t, err)
+		s.Members = nil
+		require.Equal(t, fmt.Sprint(s), fmt.Sprint(back))
 	})
 }
 

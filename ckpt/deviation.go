@@ -15,6 +15,10 @@ import (
 // first thing that is not as it was written. It serves messages alone; whether a
 // file is accepted is never decided by it.
 
+// maxNames bounds the names of tensors that are collected for a message; a layout
+// has some hundred. A file of more is not ours, or not worth the memory.
+const maxNames = 2048
+
 // located adds to an error where the file first deviates; empty: it is not known.
 func located(err error, where string) error {
 	if where == "" || strings.Contains(err.Error(), ": "+where+", byte ") {
@@ -202,7 +206,7 @@ func (w *walk) env() bool {
 func (w *walk) data() bool {
 	if w.sums == nil {
 		w.sums = w.sectionNames()
-		return w.sums != nil && w.skip() == nil
+		return w.is(isMap)()
 	}
 	if !w.token(func(to *writer) { to.mapLen(len(w.sums)) }) {
 		return false
@@ -217,6 +221,9 @@ func (w *walk) data() bool {
 
 // tensorSums passes over the sums of the tensors by their names.
 func (w *walk) tensorSums() bool {
+	if w.sums == nil {
+		return w.is(isMap)()
+	}
 	if !w.token(func(to *writer) { to.mapLen(len(w.sums)) }) {
 		return false
 	}
@@ -239,18 +246,18 @@ func (w *walk) tensorSums() bool {
 	return true
 }
 
-// sectionNames reads the names in data; nil: they cannot be read.
+// sectionNames reads the names in data; nil: they cannot be read, or are too many.
 func (w *walk) sectionNames() []sectionNames {
 	look := w.reader
 	list, err := look.fields()
-	if err != nil {
+	if err != nil || len(list) > maxNames {
 		return nil
 	}
-	names := make([]sectionNames, 0, len(list))
+	names, total := make([]sectionNames, 0, len(list)), 0
 	for _, f := range list {
 		value := look.inside(f)
 		s, err := value.section(look.key(f))
-		if err != nil {
+		if total += len(s.tensors); err != nil || total > maxNames {
 			return nil
 		}
 		n := sectionNames{key: s.key}
@@ -311,11 +318,14 @@ func sumsOf(file []byte) []sectionNames {
 	if err != nil {
 		return nil
 	}
-	sums := make([]sectionNames, 0, len(list))
+	if len(list) > maxNames {
+		return nil
+	}
+	sums, total := make([]sectionNames, 0, len(list)), 0
 	for _, f := range list {
 		value := r.inside(f)
 		tensors, err := value.fields()
-		if err != nil {
+		if total += len(tensors); err != nil || total > maxNames {
 			return nil
 		}
 		names := make([]string, len(tensors))

@@ -12,8 +12,8 @@ import (
 // What a reader may allocate for a file, whatever the file claims: so many bytes
 // for each of its own, and so many besides. docs/checkpoint-format.md states it.
 const (
-	memoryFactor   = 4800
-	memoryConstant = 256 << 10
+	memoryFactor   = 64
+	memoryConstant = 1 << 20
 )
 
 func allocated() uint64 {

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -417,12 +416,8 @@ func (r *reader) entry(kind string, is func(byte) bool) (field, error) {
 // different fails where a key is there twice. Sorted places take less memory than
 // a set of keys.
 func (r *reader) different(list []field) error {
-	order := make([]int32, len(list))
-	for i := range order {
-		order[i] = int32(i)
-	}
 	key := func(i int32) []byte { return r.file[list[i].name.from:list[i].name.to] }
-	slices.SortFunc(order, func(a, b int32) int { return bytes.Compare(key(a), key(b)) })
+	order := sorted(len(list), func(a, b int) int { return bytes.Compare(key(int32(a)), key(int32(b))) })
 	for i := 1; i < len(order); i++ {
 		if bytes.Equal(key(order[i]), key(order[i-1])) {
 			r.pos = list[max(order[i], order[i-1])].start

@@ -1,6 +1,7 @@
 package ckpt
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
@@ -42,58 +43,79 @@ func (c *Checkpoint) verify(r *reader) error {
 }
 
 func (c *Checkpoint) verifyTensors(r *reader) error {
-	at := make(map[string]int, len(c.sections))
-	for i := range c.sections {
-		at[c.sections[i].key] = i
-	}
-	return r.each(len(c.sections), "section",
-		func(key []byte) (int, bool) { i, ok := at[string(key)]; return i, ok },
-		func(i int) string { return c.sections[i].key },
+	return r.each("section", len(c.sections), func(i int) tensorName { return tensorName{name: c.sections[i].key} },
 		func(i int, r *reader) error { return c.sections[i].verify(r) })
 }
 
 func (s *section) verify(r *reader) error {
-	at := make(map[tensorName]int, len(s.tensors))
-	for i := range s.tensors {
-		at[s.tensors[i].tensorName] = i
-	}
-	return r.each(len(s.tensors), "tensor",
-		func(key []byte) (int, bool) { i, ok := at[nameOf(string(key))]; return i, ok },
-		func(i int) string { return s.tensors[i].flat() },
+	return r.each("tensor", len(s.tensors), func(i int) tensorName { return s.tensors[i].tensorName },
 		func(i int, r *reader) error { return s.tensors[i].verify(s.key, r) })
 }
 
-// each reads a map whose keys are those of n things, in any order.
-func (r *reader) each(n int, what string, index func(key []byte) (int, bool), name func(i int) string, read func(i int, r *reader) error) error {
+// each reads a map whose keys are the names of n things, in any order.
+func (r *reader) each(what string, n int, name func(i int) tensorName, read func(i int, r *reader) error) error {
 	list, err := r.fields()
 	if err != nil {
 		return err
 	}
-	seen, stranger := make([]bool, n), -1
-	for at, f := range list {
-		if i, ok := index(r.file[f.name.from:f.name.to]); ok {
-			seen[i] = true
-		} else if stranger < 0 {
-			stranger = at
+	key := func(i int) []byte { return r.file[list[i].name.from:list[i].name.to] }
+	// Both are gone through in the order of their names: that takes less memory than
+	// a map of them would, of which a file could have many.
+	fields := sorted(len(list), func(a, b int) int { return bytes.Compare(key(a), key(b)) })
+	things := sorted(n, func(a, b int) int { return name(a).compare(name(b)) })
+	of := make([]int32, len(list)) // the thing of a field
+	stranger, missing := -1, -1
+	for len(fields) > 0 || len(things) > 0 {
+		order := 0
+		switch {
+		case len(fields) == 0:
+			order = -1
+		case len(things) == 0:
+			order = 1
+		default:
+			order = name(int(things[0])).compareKey(key(int(fields[0])))
+		}
+		switch {
+		case order == 0:
+			of[fields[0]] = things[0]
+			fields, things = fields[1:], things[1:]
+		case order < 0:
+			if missing < 0 || int(things[0]) < missing {
+				missing = int(things[0])
+			}
+			things = things[1:]
+		default:
+			if stranger < 0 || int(fields[0]) < stranger {
+				stranger = int(fields[0])
+			}
+			fields = fields[1:]
 		}
 	}
-	missing := slices.Index(seen, false)
 	switch {
 	case stranger >= 0 && missing >= 0:
-		return r.before(list, stranger).errorf("there is a sum of the %s %.80q, which the data has not, and none of its %.80q", what, r.key(list[stranger]), name(missing))
+		return r.before(list, stranger).errorf("there is a sum of the %s %.80q, which the data has not, and none of its %.80q", what, key(stranger), name(missing).flat())
 	case stranger >= 0:
-		return r.before(list, stranger).errorf("there is a sum of the %s %.80q, which the data has not", what, r.key(list[stranger]))
+		return r.before(list, stranger).errorf("there is a sum of the %s %.80q, which the data has not", what, key(stranger))
 	case missing >= 0:
-		return r.errorf("there is no sum of the %s %.80q", what, name(missing))
+		return r.errorf("there is no sum of the %s %.80q", what, name(missing).flat())
 	}
-	for _, f := range list {
-		i, _ := index(r.file[f.name.from:f.name.to])
+	for i, f := range list {
 		value := r.inside(f)
-		if err := read(i, &value); err != nil {
+		if err := read(int(of[i]), &value); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// sorted returns 0 to n-1 in the order that compare says.
+func sorted(n int, compare func(a, b int) int) []int32 {
+	order := make([]int32, n)
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortFunc(order, func(a, b int32) int { return compare(int(a), int(b)) })
+	return order
 }
 
 func (n *named) verify(section string, r *reader) error {
