@@ -58,10 +58,11 @@ func memberDeviation(file []byte) string {
 	// The names are in the file twice, and either may be damaged. Where those of the
 	// data lead on into the checksums, the data is sound and they are right.
 	w := walk{reader: newReader(file)}
-	if w.member() {
+	whole := w.member()
+	if whole && (w.sums != nil || sums == nil) {
 		return ""
 	}
-	if !w.within(keyChecksums) && sums != nil {
+	if sums != nil && (whole || !w.within(keyChecksums)) {
 		w = walk{reader: newReader(file), sums: sums}
 		if w.member() {
 			return ""
