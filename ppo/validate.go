@@ -82,7 +82,7 @@ func Validate(e EnvConfig, policy PolicyConfig, critic CriticConfig, ppo Config)
 }
 
 func (c *checker) policy(p PolicyConfig) {
-	c.field(len(p.Hidden) <= maxLayers, "policy.hidden", fmt.Sprintf("a list of %d", len(p.Hidden)), "must be at most %d layers", maxLayers)
+	c.field(len(p.Hidden) <= maxLayers, "policy.hidden", len(p.Hidden), "must be a list of at most %d layers", maxLayers)
 	for i, width := range p.Hidden {
 		c.field(width >= 1 && width <= maxWidth, fmt.Sprintf("policy.hidden[%d]", i), width, "must be 1 to %d", maxWidth)
 	}

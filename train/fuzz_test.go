@@ -179,7 +179,7 @@ func TestHostileConfigurationsAreRefused(t *testing.T) {
 		"items":          {"policy: {hidden: [" + repeat("1, 1, 1, 1, 1, 1, 1, 1, 1, 1,\n", 2001) + "]}", "more than 20000 items within brackets"},
 		"mistakes":       {repeat("a: 1\n", 1) + "policy: {hidden: [" + repeat("x, ", 300) + "]}", "and 201 more mistakes"},
 		"doubling":       {"a: &a [x,x]\nb: &b [*a,*a]\nc: &c [*b,*b]\nenv: *c", "anchors, aliases and tags are not supported"},
-		"layers":         {"policy: {hidden: [" + repeat("1,", 300) + "]}", "policy.hidden: a list of 300 is not valid: must be at most 256 layers"},
+		"layers":         {"policy: {hidden: [" + repeat("1,", 300) + "]}", "policy.hidden: 300 is not valid: must be a list of at most 256 layers"},
 		"memory":         {"policy: {hidden: [65536, 65536]}\npbt: {population_size: 65536}", "pbt.population_size: 65536 members take"},
 		"rollouts":       {"env: {count: 32768}\nppo: {steps: 65535, minibatches: 1}\npbt: {population_size: 65536}", "of rollouts"},
 		"a prime":        {"env: {count: 1}\nppo: {steps: 2147483647, minibatches: 7}", "must divide steps*count = 2147483647 into minibatches of at least 2 rows, which normalize_advantage needs (1)"},

@@ -133,7 +133,7 @@ func (s *scan) indentation(line []byte) string {
 		return fmt.Sprintf("nested more than %d deep", maxNesting)
 	}
 	at := &s.keys[len(s.keys)-1]
-	if line[columns] != '-' {
+	if strings.IndexByte("-[]{}", line[columns]) < 0 && bytes.IndexByte(line, ':') >= 0 {
 		if at.keys++; at.keys > maxKeys {
 			return fmt.Sprintf("more than %d keys side by side", maxKeys)
 		}
