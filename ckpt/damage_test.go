@@ -143,6 +143,7 @@ func TestHostileFilesAreRefused(t *testing.T) {
 		"large dimension":  {one(arrayMap("|u1", "", []int64{math.MaxInt64}, nil)), "is too large"},
 		"negative":         {one(arrayMap("<f4", "", []int64{-1, -1}, make([]byte, 4))), "want a whole number from 0"},
 		"dimensions":       {one(arrayMap("<f4", "", many, nil)), "40 dimensions are more than 32"},
+		"long key":         {bytes.Replace(one(func(w *writer) { w.int(1) }), []byte("\xa1x"), append([]byte("\xda\x01\x00"), make([]byte, 256)...), 1), "a key of 256 bytes; at most 255 are read"},
 		"slash":            {bytes.Replace(one(func(w *writer) { w.int(1) }), []byte("\xa1x"), []byte("\xa3x/y"), 1), `"x/y" has a slash`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -227,6 +228,7 @@ func TestConversion(t *testing.T) {
 		{"|i1", []byte{0x80}, tensor.Int64, "-128"},
 		{"|u1", []byte{0x80}, tensor.Float32, "128"},
 		{"<i2", []byte{0xff, 0xff}, tensor.Float64, "-1"},
+		{"<i2", []byte{0xff, 0xff}, tensor.Float32, "-1"},
 		{"<i4", []byte{0xff, 0xff, 0xff, 0xff}, tensor.Uint64, "-1 cannot be a uint64"},
 		{"<u4", []byte{0xff, 0xff, 0xff, 0xff}, tensor.Float32, "4294967295 cannot be a float32"},
 		{"<u8", le.AppendUint64(nil, 1<<63), tensor.Int64, "9223372036854775808 cannot be a int64"},

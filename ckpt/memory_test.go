@@ -92,7 +92,8 @@ func withSums(section string, sums func(w *writer)) func(w *writer) {
 	}
 }
 
-func TestMemoryIsBoundedByTheSizeOfTheFile(t *testing.T) {
+// greedy are files of many small things, and of large claims.
+func greedy(t require.TestingT) map[string][]byte {
 	const many = 60_000
 	key := string(bytes.Repeat([]byte("k"), maxKey))
 	empty := func(w *writer) { w.mapLen(0) }
@@ -117,8 +118,7 @@ func TestMemoryIsBoundedByTheSizeOfTheFile(t *testing.T) {
 		at := bytes.Index(data, []byte("\xa3low")) + 4
 		return append(append(bytes.Clone(data[:at]), run(bound)...), data[at+6:]...)
 	}
-	worst := 0.0
-	for name, data := range map[string][]byte{
+	return map[string][]byte{
 		"keys of the file":         run(numbered(many, zero)),
 		"empty sections":           v2(numbered(many, empty)),
 		"scalars of a section":     v2(sectionOf("policy", numbered(many, zero))),
@@ -146,7 +146,12 @@ func TestMemoryIsBoundedByTheSizeOfTheFile(t *testing.T) {
 		"a lie about the file's keys":  append(bytes.Clone([]byte{0xdf, 0, 0x10, 0, 0}), make([]byte, 1<<20)...),
 		"a lie about a section's keys": v2(func(w *writer) { w.mapLen(1); w.str("policy"); w.mapLen(1 << 18); w.buf.Write(make([]byte, 1<<20)) }),
 		"a sound file":                 encoded(t, filled(layoutOf(t, cartpoleSections()...), 1), true),
-	} {
+	}
+}
+
+func TestMemoryIsBoundedByTheSizeOfTheFile(t *testing.T) {
+	worst := 0.0
+	for name, data := range greedy(t) {
 		factor := requireBounded(t, data)
 		worst = max(worst, factor)
 		t.Log(fmt.Sprintf("%5.1f bytes per byte, %7d bytes: %s", factor, len(data), name))

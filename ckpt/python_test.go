@@ -215,25 +215,28 @@ func TestThePythonOfTheDocumentation(t *testing.T) {
 	// It is restored into today's layout and played in train's tests.
 }
 
+// refusedFromPython are values of a tensor that are no plain numbers.
+var refusedFromPython = []struct{ value, want string }{
+	{`np.array([1, "a", None], dtype=object)`, `an array of kind "O" is refused: it is of Python objects and would have to be unpickled`},
+	{`np.zeros(2, dtype=[("a", "<f4"), ("b", "<i4")])`, `an array of kind "V" is refused: it is structured`},
+	{`np.array(["ab"])`, `element type "<U2" is not one of float32`},
+	{`np.zeros(1, bool)`, `element type "|b1" is not one of`},
+	{`np.zeros(1, ">f4")`, `element type ">f4" is big-endian`},
+	{`np.zeros(1, np.float16)`, `element type "<f2" is not one of`},
+	{`np.array([1j])`, `element type "<c16" is not one of`},
+	{`1j`, `an array has no key "complex"`},
+	{`"text"`, `want a number, found text`},
+	{`True`, `want a number, found a boolean`},
+	{`None`, `want a number, found nil`},
+	{`[1.0, 2.0]`, `want a number, found a list`},
+	{`{b"nd": True, b"type": "<f4", b"data": b"1234"}`, `an array's nd is true although its shape's presence is false`},
+	{`{b"nd": True, b"type": [["", "|O"]], b"data": b"1234"}`, `is refused: it is structured`},
+}
+
 // Arrays that are no plain numbers are refused as msgpack_numpy really writes them,
 // and the error says which it is.
 func TestObjectsFromPythonAreRefusedByName(t *testing.T) {
-	tests := []struct{ value, want string }{
-		{`np.array([1, "a", None], dtype=object)`, `an array of kind "O" is refused: it is of Python objects and would have to be unpickled`},
-		{`np.zeros(2, dtype=[("a", "<f4"), ("b", "<i4")])`, `an array of kind "V" is refused: it is structured`},
-		{`np.array(["ab"])`, `element type "<U2" is not one of float32`},
-		{`np.zeros(1, bool)`, `element type "|b1" is not one of`},
-		{`np.zeros(1, ">f4")`, `element type ">f4" is big-endian`},
-		{`np.zeros(1, np.float16)`, `element type "<f2" is not one of`},
-		{`np.array([1j])`, `element type "<c16" is not one of`},
-		{`1j`, `an array has no key "complex"`},
-		{`"text"`, `want a number, found text`},
-		{`True`, `want a number, found a boolean`},
-		{`None`, `want a number, found nil`},
-		{`[1.0, 2.0]`, `want a number, found a list`},
-		{`{b"nd": True, b"type": "<f4", b"data": b"1234"}`, `an array's nd is true although its shape's presence is false`},
-		{`{b"nd": True, b"type": [["", "|O"]], b"data": b"1234"}`, `is refused: it is structured`},
-	}
+	tests := refusedFromPython
 	var values []string
 	for _, test := range tests {
 		values = append(values, test.value)

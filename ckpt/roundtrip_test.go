@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -89,6 +90,9 @@ func TestEncodeRefusesWhatCannotBeRead(t *testing.T) {
 	both := layoutOf(t, tensor.Section{Name: "s", Tensors: []tensor.Spec{{Name: "a"}, {Name: "a/b"}}})
 	_, err := Encode(tensor.NewMember(both), Meta{}, true)
 	require.ErrorContains(t, err, `section s: "a" is both a tensor and a group`)
+	long := layoutOf(t, tensor.Section{Name: "s", Tensors: []tensor.Spec{{Name: strings.Repeat("n", maxKey+1)}}})
+	_, err = Encode(tensor.NewMember(long), Meta{}, true)
+	require.ErrorContains(t, err, "has 256 bytes; at most 255 are read")
 	meta := sampleMeta()
 	meta.Config = "a: \xff"
 	_, err = Encode(smallMember(t), meta, true)
