@@ -8,7 +8,7 @@ import (
 
 // maxPickle bounds a pickle in bytes. One of a state dict has about 150 bytes per
 // tensor, and what it can build is some hundred times its size.
-const maxPickle = 1 << 20
+const maxPickle = 1 << 18
 
 // The values a pickle is read as are nil, bool, int64, float64, string and these.
 type (
