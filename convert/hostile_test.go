@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"hash/crc32"
 	"runtime"
 	"strings"
 	"testing"
@@ -224,6 +225,27 @@ func TestHostileArchives(t *testing.T) {
 	_, _, err = Bytes("x.zip", model, Options{Env: "CartPole-v1"})
 	require.ErrorIs(t, err, ErrDamaged)
 	assert.ErrorContains(t, err, `"policy.pth" has the checksum`)
+}
+
+// Entries that share bytes could make a small file as long to read as a large one.
+func TestOverlappingEntries(t *testing.T) {
+	content := bytes.Repeat([]byte("x"), 5000)
+	var out bytes.Buffer
+	w := zip.NewWriter(&out)
+	store(t, w, "a", content)
+	_, err := w.CreateRaw(&zip.FileHeader{Name: "b", Method: zip.Store, CRC32: crc32.ChecksumIEEE(content), CompressedSize64: 5000, UncompressedSize64: 5000})
+	require.NoError(t, err)
+	require.NoError(t, w.Close())
+	data := out.Bytes()
+	second := bytes.LastIndex(data, []byte("PK\x01\x02"))
+	copy(data[second+42:], "\x00\x00\x00\x00") // where its bytes are: those of the first
+	z, err := openArchive(data)
+	require.NoError(t, err)
+	_, err = z.entry("a")
+	require.NoError(t, err)
+	_, err = z.entry("b")
+	require.ErrorIs(t, err, ErrDamaged)
+	assert.ErrorContains(t, err, `the zip archive's entries overlap: with "b"`)
 }
 
 func rezipEntry(t *testing.T, data []byte, name string) []byte {

@@ -173,15 +173,11 @@ func (r *torchReader) tensor(args tuple) (any, error) {
 		return nil, damaged("the tensors have more bytes than the file: they share memory")
 	}
 	r.left -= count * size
-	// The last element's place; every step is held below the number of elements,
-	// so that no sum overflows.
+	// The last element's place. No sum overflows: there are few dimensions, and the
+	// numbers of elements and the strides have 31 bits.
 	last := offset
 	for i, n := range shape {
-		if step := int64(strides[i]); count > 0 && n > 1 && step > int64(elements)/int64(n-1) {
-			return nil, damaged("a tensor of shape %v and strides %v does not fit its storage of %d elements", shape, strides, elements)
-		} else if n > 1 {
-			last += step * int64(n-1)
-		}
+		last += int64(strides[i]) * int64(max(n-1, 0))
 	}
 	if offset < 0 || offset > int64(elements) || count > 0 && last >= int64(elements) {
 		return nil, damaged("a tensor of shape %v and strides %v at %d does not fit its storage of %d elements", shape, strides, offset, elements)
