@@ -56,6 +56,7 @@ type Options struct {
 // File converts the file at path and writes the member file out, which must not
 // exist: nothing is ever overwritten. It is written whole or not at all.
 func File(path, out string, o Options) (*Report, error) {
+	// Said before the work is done; what decides is writeNew.
 	if _, err := os.Lstat(out); err == nil {
 		return nil, fmt.Errorf("convert: %s %w; choose another name", out, ErrExists)
 	}

@@ -137,7 +137,7 @@ func TestWithoutTheOptimizer(t *testing.T) {
 	assert.False(t, c.HasOptimizerState)
 	assert.Contains(t, c.report.Notes[0], "no policy.optimizer.pth")
 	assert.Zero(t, c.report.OptimizerSteps)
-	assert.Empty(t, c.report.Defaults[len(c.report.Defaults)-1].From)
+	assert.Contains(t, c.report.Defaults, Taken{Key: "ppo.adam_eps", Value: 1e-5})
 }
 
 // A model that was never trained has an optimizer that has done no step.

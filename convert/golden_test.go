@@ -1,12 +1,14 @@
 package convert
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -41,8 +43,18 @@ type golden struct {
 	Values        []float64          `json:"values"`
 	MeanReturn    float64            `json:"mean_return"`
 	StdReturn     float64            `json:"std_return"`
+	Step          step               `json:"step"`
 	continuousOut [][]float64
 	discreteOut   []float64
+}
+
+// step is one minibatch of one-step episodes and the weights after it.
+type step struct {
+	LearningRate float64              `json:"learning_rate"`
+	Actions      [][]float32          `json:"actions"`
+	LogProbs     []float32            `json:"log_probs"`
+	Rewards      []float32            `json:"rewards"`
+	Parameters   map[string][]float64 `json:"parameters"`
 }
 
 type summary struct {
@@ -215,13 +227,16 @@ func engineOf(t *testing.T, c converted, g *golden, p *probe, make func(*kernels
 		p.actions = append(p.actions, nil)
 	}
 	config := *c.config
-	config.Env, config.Environments, config.Steps, config.Minibatches = env.Vectorize(p), 1, len(g.Observations), 1
+	config.Env, config.Environments, config.Steps, config.Epochs, config.Minibatches = env.Vectorize(p), 1, len(g.Observations), 1, 1
 	e, err := make(&config)
 	require.NoError(t, err)
 	t.Cleanup(func() { e.Close() })
 	m := tensor.NewMember(e.Layout())
 	require.NoError(t, e.Snapshot(0, m))
-	copy(m.Floats(kernels.SectionPolicy), c.member.Floats(kernels.SectionPolicy))
+	for _, name := range []string{kernels.SectionPolicy, kernels.SectionOptimizer} {
+		from, to := c.member.Layout().Section(name), e.Layout().Section(name)
+		copy(m.Bytes()[to.Offset:to.Offset+to.Size], c.member.Bytes()[from.Offset:])
+	}
 	require.NoError(t, e.Restore(0, m))
 	return e
 }
@@ -255,19 +270,59 @@ func TestActionsAndValuesAreTheirs(t *testing.T) {
 // values compares the critic's values of the observations with the golden's.
 func values(t *testing.T, e kernels.Engine, g *golden) {
 	t.Helper()
-	c := e.Config()
-	n, d, w := c.Rows(), c.Env.Spec().ObsDim, c.Env.Spec().Action.Width()
-	r := kernels.Rollout{Actions: make([]float32, n*w), LogProbs: make([]float32, n), Rewards: make([]float32, n), Terminated: make([]uint8, n),
-		Truncated: make([]uint8, n), FinalObs: make([]float32, n*d), LastObs: make([]float32, d)}
-	for _, o := range g.Observations {
-		r.Obs = append(r.Obs, o...)
-	}
+	r := rolloutOf(e.Config(), g)
 	require.NoError(t, e.WriteRollout(0, &r))
 	var got kernels.Rollout
 	require.NoError(t, e.ReadRollout(0, &got))
 	require.Len(t, got.Values, len(g.Values))
 	for i, want := range g.Values {
 		assert.InDelta(t, want, got.Values[i], 1e-5*max(1, math.Abs(want)), "value of observation %d", i)
+	}
+}
+
+// rolloutOf is a rollout of the golden's observations, each the whole of an episode.
+func rolloutOf(c *kernels.Config, g *golden) kernels.Rollout {
+	n, d, w := c.Rows(), c.Env.Spec().ObsDim, c.Env.Spec().Action.Width()
+	r := kernels.Rollout{Actions: make([]float32, n*w), LogProbs: make([]float32, n), Rewards: make([]float32, n),
+		Terminated: bytes.Repeat([]byte{1}, n), Truncated: make([]byte, n), FinalObs: make([]float32, n*d), LastObs: make([]float32, d)}
+	for _, o := range g.Observations {
+		r.Obs = append(r.Obs, o...)
+	}
+	return r
+}
+
+// The next minibatch changes the weights as Stable-Baselines3 would have: moments,
+// their number of steps and every coefficient of the loss mean here what they mean
+// there.
+func TestTheNextStepIsTheirs(t *testing.T) {
+	engines := map[string]func(*kernels.Config) (kernels.Engine, error){"cpu": cpu.New, "plain": plain.New}
+	for _, f := range fixtures[:2] {
+		for name, make := range engines {
+			t.Run(f.file+"/"+name, func(t *testing.T) {
+				g := goldenOf(t, f.golden)
+				rate := train.Setting{Origin: "test", Key: "ppo.learning_rate", Value: strconv.FormatFloat(g.Step.LearningRate, 'f', -1, 64)}
+				c := convertFixture(t, f.file, testdata(t, f.file), Options{Env: g.Env, Settings: []train.Setting{rate}})
+				e := engineOf(t, c, g, &probe{}, make)
+				r := rolloutOf(e.Config(), g)
+				r.LogProbs, r.Rewards, r.Actions = g.Step.LogProbs, g.Step.Rewards, nil
+				for _, a := range g.Step.Actions {
+					r.Actions = append(r.Actions, a...)
+				}
+				require.NoError(t, e.WriteRollout(0, &r))
+				require.NoError(t, e.Advantages())
+				require.NoError(t, e.Update())
+				after := tensor.NewMember(e.Layout())
+				require.NoError(t, e.Snapshot(0, after))
+				for theirs, ours := range f.names {
+					got, before := after.Float32(kernels.SectionPolicy, ours), c.member.Float32(kernels.SectionPolicy, ours)
+					require.Len(t, got, len(g.Step.Parameters[theirs]))
+					for i, want := range g.Step.Parameters[theirs] {
+						// A step is of the size of the learning rate.
+						assert.InDelta(t, want, got[i], 2e-3*g.Step.LearningRate, "%s at %d, which was %v", ours, i, before[i])
+					}
+				}
+			})
+		}
 	}
 }
 

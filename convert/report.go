@@ -3,6 +3,7 @@ package convert
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"brood/kernels"
@@ -99,6 +100,11 @@ func valueAt(tree map[string]any, key string) any {
 			at = node[i]
 		default:
 			return nil
+		}
+	}
+	if text, ok := at.(string); ok { // the library writes 1e-05 and reads it as a text
+		if number, err := strconv.ParseFloat(text, 64); err == nil {
+			return number
 		}
 	}
 	return at

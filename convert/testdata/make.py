@@ -21,6 +21,7 @@ import torch
 from safetensors.torch import save_file
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common import save_util
+from stable_baselines3.common.buffers import RolloutBuffer
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
 from torch import nn
@@ -64,6 +65,29 @@ def write(name, golden):
     (HERE / f"{name}.json").write_text(json.dumps(golden, indent=1) + "\n")
 
 
+def one_more_step(model, obs):
+    """What Stable-Baselines3's own training makes of the weights in one minibatch of
+    one-step episodes, from where the file was saved."""
+    policy, rows = model.policy, len(obs)
+    model.rollout_buffer = RolloutBuffer(rows, model.observation_space, model.action_space, device="cpu", gamma=model.gamma,
+                                         gae_lambda=model.gae_lambda, n_envs=1)
+    torch.manual_seed(5)
+    rewards = torch.randn(rows).numpy()
+    with torch.no_grad():
+        actions, values, log_probs = policy(torch.tensor(obs))
+    log_probs += 0.3 * torch.randn(rows)  # the weights have changed since: some ratios are clipped
+    for i in range(rows):
+        model.rollout_buffer.add(obs[i:i + 1], actions[i:i + 1].numpy(), rewards[i:i + 1], np.ones(1), values[i], log_probs[i:i + 1])
+    model.rollout_buffer.compute_returns_and_advantage(torch.zeros(1), np.ones(1))
+    model.n_epochs, model.batch_size, model._current_progress_remaining = 1, rows, 0.5
+    model.train()
+    return {
+        "learning_rate": policy.optimizer.param_groups[0]["lr"],
+        "actions": actions.reshape(rows, -1).tolist(), "log_probs": log_probs.tolist(), "rewards": rewards.tolist(),
+        "parameters": {k: p.detach().ravel().tolist() for k, p in policy.named_parameters()},
+    }
+
+
 def from_sb3(name, env_id, n_envs, steps, **kwargs):
     env = make_vec_env(env_id, n_envs=n_envs, seed=1)
     model = PPO("MlpPolicy", env, seed=7, device="cpu", **kwargs)
@@ -89,6 +113,8 @@ def from_sb3(name, env_id, n_envs, steps, **kwargs):
         "exp_avg_sq": {k: describe(state["state"][i]["exp_avg_sq"]) for i, (k, _) in enumerate(parameters)},
         "observations": obs.tolist(), "actions": action.tolist(), "outputs": raw.tolist(), "values": value[:, 0].tolist(),
         "mean_return": mean, "std_return": std,
+        # The last, for it changes the model.
+        "step": one_more_step(model, obs),
     })
 
 
