@@ -99,6 +99,26 @@ func (v *value) assign(dst []byte, d tensor.DType) error {
 	return nil
 }
 
+// Convert writes elements of another program's type to dst, which holds as many of
+// type to, by the rules of [Checkpoint.Restore]: the same type bit for bit, another
+// one where nothing but the precision of a float is lost. src is little endian and
+// code is NumPy's of its type, such as "<f4". The error names the element.
+func Convert(dst []byte, to tensor.DType, src []byte, code string) error {
+	d, err := dtypeOf(code)
+	if err != nil {
+		return fmt.Errorf("ckpt: convert: %w", err)
+	}
+	size := to.Size()
+	if len(src)%d.size != 0 || len(dst)%size != 0 || len(src)/d.size != len(dst)/size {
+		return fmt.Errorf("ckpt: convert: %d bytes of %s do not make %d bytes of %s", len(src), d.name, len(dst), to)
+	}
+	v := value{dtype: d, data: src}
+	if err := v.assign(dst, to); err != nil {
+		return fmt.Errorf("ckpt: convert: %w", err)
+	}
+	return nil
+}
+
 // convert returns the bits, as type to, of one element of type from.
 func convert(raw []byte, from *dtype, to tensor.DType) (uint64, error) {
 	if from.kind == 'f' {

@@ -491,6 +491,6 @@ func TestRestoreOfAMemberThatReportedNothing(t *testing.T) {
 	state := s.State()
 	require.Greater(t, state.Members[3].Mark, state.Members[3].Step, "the case that this test is for")
 	again := newScheduler(t, c, 1)
-	require.NoError(t, again.Restore(through(t, state)))
+	require.NoError(t, again.Restore(state))
 	requireSameStates(t, s.State(), again.State())
 }
