@@ -169,8 +169,11 @@ func (c Config) EngineConfig() (*kernels.Config, error) {
 // section, each with the place where it was set.
 func (c Config) Validate() error {
 	v := &validation{places: c.places, seen: map[string]bool{}}
-	_, err := c.EngineConfig()
+	engine, err := c.EngineConfig()
 	v.add(err)
+	if err == nil {
+		c.validateSize(v, engine)
+	}
 	v.add(c.PBT.Validate())
 	names := c.hyperparameterNames()
 	c.validateEvolved(v, names)
@@ -280,6 +283,11 @@ func (c Config) validateEvolved(v *validation, names hyperparameters) {
 // validateSchedule checks that what is scheduled exists, has a use, is no
 // business of PBT's, and comes in the order of updates.
 func (c Config) validateSchedule(v *validation, names hyperparameters) {
+	type moment struct {
+		update int64
+		name   string
+	}
+	scheduled := make(map[moment]bool, len(c.Run.Schedule))
 	for i, s := range c.Run.Schedule {
 		key := fmt.Sprintf("run.schedule.%d", i)
 		if s.Update < 0 {
@@ -288,10 +296,11 @@ func (c Config) validateSchedule(v *validation, names hyperparameters) {
 		if i > 0 && s.Update < c.Run.Schedule[i-1].Update {
 			v.field(key+".update", s.Update, fmt.Sprintf("must be at least %d, which the element before it has", c.Run.Schedule[i-1].Update))
 		}
-		same := func(before ScheduledValue) bool { return before.Update == s.Update && before.Name == s.Name }
-		if slices.ContainsFunc(c.Run.Schedule[:i], same) {
+		at := moment{s.Update, s.Name}
+		if scheduled[at] {
 			v.field(key+".name", s.Name, fmt.Sprintf("it is scheduled twice for update %d", s.Update))
 		}
+		scheduled[at] = true
 		if slices.ContainsFunc(c.PBT.Hyperparameters, func(h pbt.Hyperparameter) bool { return h.Name == s.Name }) {
 			v.field(key+".name", s.Name, "pbt.hyperparameters evolves it; it can be evolved or scheduled")
 		}

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -84,76 +83,53 @@ func Fetch(ctx context.Context, url, dir string, warn func(string)) error {
 	if err != nil {
 		return fmt.Errorf("train: %s: %w", s, err)
 	}
-	var state runState
-	if err := json.Unmarshal(set.Run.Scheduler, &state); err != nil {
-		return fmt.Errorf("train: %s: %s: %w: the run's state: %w", s, from, ckpt.ErrDamaged, err)
-	}
-	if err := CheckNewFolder(dir); err != nil {
-		return err
-	}
-	if err := ckpt.MakeDir(ckpt.OS, dir); err != nil {
-		return fmt.Errorf("train: make the run folder: %w", err)
-	}
-	release, err := ckpt.OS.Lock(dir)
-	if err != nil {
-		return fmt.Errorf("train: %w", err)
-	}
-	if err = fetch(ctx, s, dir, set, &state); err != nil {
-		// So that the same command may be tried again.
-		for _, name := range []string{metricsFile, decisionsFile, checkpointsDir} {
-			err = errors.Join(err, ckpt.OS.RemoveAll(filepath.Join(dir, name)))
-		}
-	}
-	if err = errors.Join(err, release()); err != nil {
+	if err := fetchInto(ctx, s, dir, set, warn); err != nil {
 		return fmt.Errorf("train: fetch %s from %s: %w", from, s, err)
 	}
 	return nil
 }
 
-// fetch fills a new folder. The configuration, which makes it a run, is the last.
-func fetch(ctx context.Context, s store.Store, dir string, set *ckpt.Set, state *runState) error {
+// fetchInto makes and locks the folder. Where it fails nothing is left, so that the
+// same command may be tried again.
+func fetchInto(ctx context.Context, s store.Store, dir string, set *ckpt.Set, warn func(string)) error {
+	var state runState
+	if err := json.Unmarshal(set.Run.Scheduler, &state); err != nil {
+		return fmt.Errorf("%w: the run's state: %w", ckpt.ErrDamaged, err)
+	}
 	if err := CheckNewFolder(dir); err != nil {
 		return err
 	}
-	if err := fetchMetrics(ctx, s, filepath.Join(dir, metricsFile), state.MetricsBytes); err != nil {
+	if err := ckpt.MakeDir(ckpt.OS, dir); err != nil {
 		return err
 	}
-	decisions, err := readStored(ctx, s, decisionsOf(set.Update))
+	release, err := ckpt.OS.Lock(dir)
 	if err != nil {
 		return err
 	}
-	if err := ckpt.WriteFile(ckpt.OS, filepath.Join(dir, decisionsFile), decisions); err != nil {
-		return err
+	if err = CheckNewFolder(dir); err != nil {
+		return errors.Join(err, release())
+	}
+	if err = fetch(ctx, s, dir, set, &state, warn); err != nil {
+		for _, name := range []string{metricsFile, decisionsFile, checkpointsDir} {
+			err = errors.Join(err, ckpt.OS.RemoveAll(filepath.Join(dir, name)))
+		}
+	}
+	return errors.Join(err, release())
+}
+
+// fetch fills a new folder. The configuration, which makes it a run, is the last.
+func fetch(ctx context.Context, s store.Store, dir string, set *ckpt.Set, state *runState, warn func(string)) error {
+	for log, size := range map[string]int64{metricsFile: state.MetricsBytes, decisionsFile: state.DecisionsBytes} {
+		missing, err := fetchLog(ctx, s, dir, log, set.Update, size)
+		if err != nil {
+			return err
+		}
+		if missing > 0 {
+			warn(fmt.Sprintf("%s in %s lacks its last %d bytes", log, s, missing))
+		}
 	}
 	if _, err := ckpt.WriteSet(ckpt.OS, filepath.Join(dir, checkpointsDir), set.Draft()); err != nil {
 		return err
 	}
 	return ckpt.WriteFile(ckpt.OS, filepath.Join(dir, configFile), []byte(set.Run.Config))
-}
-
-// fetchMetrics joins the pieces of metrics.jsonl.
-func fetchMetrics(ctx context.Context, s store.Store, to string, size int64) error {
-	pieces, end, err := metricsPieces(ctx, s, size)
-	if err != nil {
-		return err
-	}
-	if end != size {
-		return fmt.Errorf("%w: the pieces of %s in %s join up to byte %d, and the checkpoint wants %d", ckpt.ErrDamaged, metricsFile, path.Join(s.String(), logsDir), end, size)
-	}
-	f, err := ckpt.OS.OpenLog(to)
-	if err != nil {
-		return err
-	}
-	at := int64(0)
-	for _, piece := range pieces {
-		data, err := readStored(ctx, s, piece)
-		if err == nil {
-			_, err = f.WriteAt(data, at)
-		}
-		if err != nil {
-			return errors.Join(err, f.Close())
-		}
-		at += int64(len(data))
-	}
-	return errors.Join(f.Truncate(size), f.Sync(), f.Close())
 }

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path"
@@ -27,8 +26,7 @@ import (
 const (
 	// ownerFile says whose run it is and which process writes.
 	ownerFile = "run.json"
-	// logsDir has metrics.jsonl in pieces, each named by its first and its last byte
-	// plus one, and decisions.jsonl as of each checkpoint.
+	// logsDir has the logs; see pieces.go.
 	logsDir = "logs"
 )
 
@@ -75,17 +73,18 @@ type mirror struct {
 	messages []string
 	// failed is why the newest one that was tried is not there.
 	failed error
-	// logged is how much of metrics.jsonl is there, without a gap. Only the goroutine
-	// that copies uses it.
-	logged int64
+	// logged is how much of each log is there in pieces, without a gap. Only the
+	// goroutine that copies uses it.
+	logged map[string]int64
 }
 
 // mirrored is a complete checkpoint that is to be copied.
 type mirrored struct {
-	update             int64
-	population         int
-	metrics, decisions int64 // bytes of the logs
-	keep               ckpt.Retention
+	update     int64
+	population int
+	// logs are their sizes at the checkpoint, by the file's name.
+	logs map[string]logSize
+	keep ckpt.Retention
 }
 
 // errTakenOver ends the copying: another process goes on with the run.
@@ -100,7 +99,7 @@ func (r *Run) openMirror(resumed bool) (err error) {
 		return err
 	}
 	if x := r.restored; x != nil {
-		x.keep = r.retention(x.update, r.bestScore)
+		x.keep, x.logs = r.retention(x.update, r.bestScore), r.logSizes()
 		r.mirror.offer(x) // the process before may not have come to it
 	}
 	return nil
@@ -124,7 +123,7 @@ func (r *Run) finishMirror() error {
 func newMirror(r *Run, resumed bool) (*mirror, error) {
 	url := r.cfg.Checkpoint.URL
 	ctx, cancel := context.WithCancel(context.Background())
-	m := &mirror{fs: r.opts.FS, dir: r.opts.Dir, owner: newOwner(r.id), ctx: ctx, cancel: cancel}
+	m := &mirror{fs: r.opts.FS, dir: r.opts.Dir, owner: newOwner(r.id), ctx: ctx, cancel: cancel, logged: map[string]int64{}}
 	m.idle = sync.NewCond(&m.mu)
 	err := func() (err error) {
 		if m.store, err = store.Open(ctx, url); err != nil {
@@ -136,8 +135,10 @@ func newMirror(r *Run, resumed bool) (*mirror, error) {
 		if err := m.putOwner(); err != nil {
 			return err
 		}
-		if err := m.trimLogs(r.metrics.end()); err != nil {
-			return err
+		for name, size := range r.logSizes() {
+			if err := m.trim(name, size.settled); err != nil {
+				return err
+			}
 		}
 		return m.put(configFile, r.yaml)
 	}()
@@ -281,8 +282,10 @@ func (m *mirror) copy(x *mirrored) error {
 	if there.Token != m.owner.Token {
 		return fmt.Errorf("%w: process %d on host %s, since %s", errTakenOver, there.PID, there.Host, there.Since)
 	}
-	if err := m.putLogs(x); err != nil {
-		return err
+	for name, size := range x.logs {
+		if err := m.putLog(name, x.update, size); err != nil {
+			return err
+		}
 	}
 	set := ckpt.SetName(x.update)
 	if there, err := m.has(set); there || err != nil {
@@ -315,95 +318,6 @@ func (m *mirror) has(set string) (bool, error) {
 	return bytes.Equal(here, there), err
 }
 
-// logPiece bounds a piece of metrics.jsonl.
-const logPiece = 64 << 20
-
-// putLogs puts what metrics.jsonl has grown by, and decisions.jsonl as a whole, as
-// its last lines may have been rewritten.
-func (m *mirror) putLogs(x *mirrored) error {
-	metrics, err := m.readLog(metricsFile, m.logged, x.metrics)
-	if err != nil {
-		return err
-	}
-	for len(metrics) > 0 {
-		piece := metrics[:min(len(metrics), logPiece)]
-		if err := m.put(metricsPiece(m.logged, m.logged+int64(len(piece))), piece); err != nil {
-			return err
-		}
-		m.logged += int64(len(piece))
-		metrics = metrics[len(piece):]
-	}
-	decisions, err := m.readLog(decisionsFile, 0, x.decisions)
-	if err != nil {
-		return err
-	}
-	return m.put(decisionsOf(x.update), decisions)
-}
-
-// readLog reads bytes of a log of the run folder.
-func (m *mirror) readLog(name string, from, to int64) ([]byte, error) {
-	if to <= from {
-		return nil, nil
-	}
-	f, err := m.fs.OpenLog(filepath.Join(m.dir, name))
-	if err != nil {
-		return nil, err
-	}
-	data := make([]byte, to-from)
-	if _, err := io.ReadFull(io.NewSectionReader(f, from, to-from), data); err != nil {
-		return nil, errors.Join(fmt.Errorf("read %s: %w", name, err), f.Close())
-	}
-	return data, f.Close()
-}
-
-func metricsPiece(from, to int64) string {
-	return fmt.Sprintf("%s/metrics-%016d-%016d.jsonl", logsDir, from, to)
-}
-
-func decisionsOf(update int64) string {
-	return fmt.Sprintf("%s/decisions-%s.jsonl", logsDir, ckpt.SetName(update))
-}
-
-// trimLogs removes the pieces of metrics.jsonl beyond what the run has now, which an
-// interrupted process wrote, and those that do not join.
-func (m *mirror) trimLogs(size int64) error {
-	pieces, end, err := metricsPieces(m.ctx, m.store, size)
-	if err != nil {
-		return err
-	}
-	m.logged = end
-	entries, err := m.store.List(m.ctx, logsDir+"/metrics-")
-	if err != nil {
-		return err
-	}
-	var stale []string
-	for _, e := range entries {
-		if !slices.Contains(pieces, e.Name) {
-			stale = append(stale, e.Name)
-		}
-	}
-	return m.store.Remove(m.ctx, stale...)
-}
-
-// metricsPieces lists the pieces that join from the start to at most size bytes, and
-// where they end.
-func metricsPieces(ctx context.Context, s store.Store, size int64) (names []string, end int64, err error) {
-	entries, err := s.List(ctx, logsDir+"/metrics-")
-	if err != nil {
-		return nil, 0, err
-	}
-	for _, e := range entries {
-		var from, to int64
-		if n, err := fmt.Sscanf(e.Name, logsDir+"/metrics-%d-%d.jsonl", &from, &to); err != nil || n != 2 || e.Name != metricsPiece(from, to) {
-			continue
-		}
-		if from == end && to > from && to <= size && e.Size == to-from {
-			names, end = append(names, e.Name), to
-		}
-	}
-	return names, end, nil
-}
-
 // prune removes the checkpoints in the store that nothing keeps. run.ckpt goes
 // first, so that none is ever half there.
 func (m *mirror) prune(keep ckpt.Retention) error {
@@ -422,8 +336,12 @@ func (m *mirror) prune(keep ckpt.Retention) error {
 		if err != nil {
 			return err
 		}
-		names := []string{decisionsOf(update)}
-		for _, e := range entries {
+		tails, err := m.store.List(m.ctx, tailPrefix(update))
+		if err != nil {
+			return err
+		}
+		var names []string
+		for _, e := range append(entries, tails...) {
 			names = append(names, e.Name)
 		}
 		if err := m.store.Remove(m.ctx, path.Join(dir, ckpt.RunFile)); err != nil {

@@ -3,9 +3,9 @@ package train
 import (
 	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"brood/ckpt"
@@ -59,15 +59,11 @@ func TestMirror(t *testing.T) {
 			there, err := files.ReadFile("checkpoints/00000012/run.ckpt")
 			require.NoError(t, err)
 			assert.Equal(t, here, there)
-			names, err := files.ReadDir("logs")
+			tails, err := files.ReadDir("logs/tails")
 			require.NoError(t, err)
-			decisions := 0
-			for _, n := range names {
-				if strings.HasPrefix(n, "decisions-") {
-					decisions++
-				}
+			for _, tail := range tails {
+				assert.Contains(t, fmt.Sprintf("%08d", sets), tail, "a checkpoint's tail goes with it")
 			}
-			assert.Equal(t, len(sets), decisions, "one per checkpoint that stayed")
 		})
 	}
 }
@@ -201,12 +197,42 @@ func TestFetchErrors(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(full, "notes.txt"), nil, 0o644))
 	require.ErrorIs(t, Fetch(t.Context(), url, full, nil), ErrRunExists)
 
-	pieces, err := filepath.Glob(filepath.Join(url, "logs", "metrics-*"))
+	pieces, err := filepath.Glob(filepath.Join(url, "logs", "metrics.jsonl", "*"))
 	require.NoError(t, err)
 	require.NoError(t, os.Remove(pieces[0]))
 	dir := filepath.Join(t.TempDir(), "b")
-	err = Fetch(t.Context(), url, dir, nil)
-	require.ErrorIs(t, err, ckpt.ErrDamaged)
-	require.ErrorContains(t, err, "the pieces of metrics.jsonl")
-	require.NoError(t, CheckNewFolder(dir), "the same command may be tried again")
+	var warnings []string
+	require.NoError(t, Fetch(t.Context(), url, dir, func(w string) { warnings = append(warnings, w) }))
+	require.Len(t, warnings, 1, "lines of a log are not worth a run")
+	assert.Contains(t, warnings[0], "metrics.jsonl in "+url+" lacks its last ")
+	run, err := Resume(dir, nil, Options{Warn: func(w string) { warnings = append(warnings, w) }})
+	require.NoError(t, err)
+	require.NoError(t, run.Close())
+	assert.Contains(t, warnings[1], "metrics.jsonl lacks")
+}
+
+// A fetch that fails leaves nothing, so that the same command may be tried again.
+func TestFetchThatFails(t *testing.T) {
+	url := filepath.Join(t.TempDir(), "mirror")
+	trainNew(t, smallConfig(t, "checkpoint.url="+url), Options{Dir: filepath.Join(t.TempDir(), "a")})
+	s, err := store.Open(t.Context(), url)
+	require.NoError(t, err)
+	set, _, err := ckpt.Newest(storeFS{t.Context(), s}, checkpointsDir, nil)
+	require.NoError(t, err)
+	dir := filepath.Join(t.TempDir(), "b")
+	ctx, cancel := context.WithCancel(t.Context())
+	err = fetchInto(ctx, cutStore{s, cancel}, dir, set, func(string) {})
+	require.ErrorIs(t, err, context.Canceled)
+	require.NoError(t, CheckNewFolder(dir))
+}
+
+// cutStore ends with the first piece of a log that is read.
+type cutStore struct {
+	store.Store
+	cut func()
+}
+
+func (c cutStore) Get(ctx context.Context, name string) (io.ReadCloser, int64, error) {
+	c.cut()
+	return c.Store.Get(ctx, name)
 }

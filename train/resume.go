@@ -169,7 +169,7 @@ func (r *Run) restore(set *ckpt.Set, old Config) error {
 	if state.Outcomes != nil {
 		r.outcomes = *state.Outcomes
 	}
-	r.restored = &mirrored{update: set.Update, population: len(set.Members), metrics: state.MetricsBytes, decisions: state.DecisionsBytes}
+	r.restored = &mirrored{update: set.Update, population: len(set.Members)}
 	r.updates, r.saved, r.exploits = set.Update, set.Update, set.Run.Exploits
 	r.trained = time.Duration(set.Run.Seconds * float64(time.Second))
 	if !r.opts.InMemory && r.cfg.Checkpoint.KeepBest {

@@ -172,7 +172,7 @@ func (r *Run) prepareSaving() (*saving, error) {
 	state.Best = stats.OrNil(x.best)
 	x.keep = r.retention(x.update, x.best)
 	x.mirror = r.mirror
-	x.mirrored = mirrored{update: r.updates, population: len(r.scores), metrics: state.MetricsBytes, decisions: state.DecisionsBytes, keep: x.keep}
+	x.mirrored = mirrored{update: r.updates, population: len(r.scores), logs: r.logSizes(), keep: x.keep}
 	scheduler, err := json.Marshal(state)
 	if err != nil {
 		return nil, err

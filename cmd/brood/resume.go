@@ -17,7 +17,7 @@ func newResume() *cobra.Command {
 		Short: "Continue a run from its newest checkpoint, as if it had never stopped",
 		Long: "Continue a run from its newest sound checkpoint, as if it had never stopped.\n" +
 			"With --out, the run is fetched into a new run folder first: from the checkpoint.url of a run on another machine.",
-		Args: oneArgument("the run folder, or with --out the checkpoint.url of a run"),
+		Args: oneArgument("the run folder"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			settings, err := f.settings(cmd)
 			if err != nil {
