@@ -60,10 +60,18 @@ func (s *Scheduler) Resize(state State, scores []float64, update int64) (Resized
 		return Resized{}, err
 	}
 	members := make([]Member, 0, s.config.PopulationSize)
+	last := int64(0)
 	for id, origin := range r.Origins {
 		m := state.Members[origin].clone()
 		m.ID = id
 		members = append(members, m)
+		last = max(last, m.Step)
+	}
+	// A member that reported nothing may have the mark of others, who are gone now.
+	for i := range members {
+		if m := &members[i]; m.Mark > last {
+			m.Step = m.Mark
+		}
 	}
 	for i := range r.Fills {
 		d := &r.Fills[i]

@@ -1,6 +1,7 @@
 package pbt
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 	"math"
@@ -27,7 +28,16 @@ func drawResize(t *rapid.T, s scenario) (sched *Scheduler, state State, scores [
 		if !finite(m.Performance) {
 			m.Performance = nan()
 		}
+		if rapid.IntRange(0, 3).Draw(t, "reported nothing") == 0 {
+			m.Performance, m.Scored, m.Step, m.Mark = nan(), false, 0, 0
+		}
 		scores = append(scores, drawScore(t))
+	}
+	last := slices.MaxFunc(state.Members, func(a, b Member) int { return cmp.Compare(a.Step, b.Step) }).Step
+	for i := range state.Members { // who reported nothing may have copied another in an interval of the others
+		if m := &state.Members[i]; m.Step == 0 {
+			m.Mark = rapid.Int64Range(0, last).Draw(t, "mark")
+		}
 	}
 	s.config.PopulationSize = rapid.IntRange(1, 24).Draw(t, "new population_size")
 	sched, err := NewScheduler(s.config, seed)
@@ -82,8 +92,15 @@ func TestResizeProperties(t *testing.T) {
 			}
 			want := state.Members[before].clone()
 			want.ID = now
+			if got := sched.members[now]; got.Step != want.Step { // where nobody is left who did as much
+				require.Equal(t, want.Mark, got.Step)
+				want.Step = got.Step
+			}
 			requireSameMembers(t, []Member{want}, []Member{sched.members[now]})
 		}
+		other, err := NewScheduler(sched.config, state.Seed)
+		require.NoError(t, err)
+		require.NoError(t, other.Restore(sched.State()))
 		require.True(t, slices.IsSorted(movers))
 		require.Equal(t, state.Interval, sched.Interval())
 	})
