@@ -104,6 +104,9 @@ func TestResizeProperties(t *testing.T) {
 		require.True(t, slices.IsSorted(movers))
 		require.Equal(t, state.Interval, sched.Interval())
 	})
+}
+
+func TestResizeFillProperties(t *testing.T) {
 	property(t, "new members copy the best that have a score", func(t *rapid.T, s scenario) {
 		sched, state, scores, update := drawResize(t, s)
 		c, before := sched.config, len(state.Members)
