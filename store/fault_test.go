@@ -256,11 +256,11 @@ func TestDamaged(t *testing.T) {
 			damaged := bytes.Clone(data)
 			damaged[size/2] ^= 0x10
 			var b *bucket
-			var once sync.Once
+			var done atomic.Bool
 			b = faulty(t, settings{partSize: part}, func(r *http.Request, next http.RoundTripper) (*http.Response, error) {
 				response, err := next.RoundTrip(r)
-				if err == nil && kind(r) == what {
-					once.Do(func() { assert.NoError(t, b.putWhole(t.Context(), b.key("member"), bytes.NewReader(damaged), int64(size), sumOf(damaged))) })
+				if err == nil && kind(r) == what && done.CompareAndSwap(false, true) {
+					assert.NoError(t, b.putWhole(t.Context(), b.key("member"), bytes.NewReader(damaged), int64(size), sumOf(damaged)))
 				}
 				return response, err
 			})
