@@ -23,6 +23,8 @@ type fault struct {
 	cutUp, cutDown int64
 	// hangAt stops passing on what comes from the server after so many bytes to it.
 	hangAt int64
+	// pace is the time that every 16 KiB from the server take.
+	pace time.Duration
 }
 
 // proxy passes connections, counted from 0, on to the server with the faults that a
@@ -53,7 +55,10 @@ func proxy(t *testing.T, faults func(connection int) fault) string {
 			var sent atomic.Int64
 			wg.Go(func() { relay(upstream, client, f.cutUp, &sent, nil) })
 			wg.Go(func() {
-				relay(client, upstream, f.cutDown, new(atomic.Int64), func() bool { return f.hangAt == 0 || sent.Load() < f.hangAt })
+				relay(client, upstream, f.cutDown, new(atomic.Int64), func() bool {
+					time.Sleep(f.pace)
+					return f.hangAt == 0 || sent.Load() < f.hangAt
+				})
 			})
 		}
 	})

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/minio/minio-go/v7"
 	"github.com/stretchr/testify/require"
 
 	"brood/internal/pyenv"
@@ -46,6 +47,8 @@ func TestMain(m *testing.M) {
 			os.Unsetenv(v)
 		}
 	}
+	// The client waits after a failed attempt even where it makes no other.
+	minio.DefaultRetryUnit = time.Millisecond
 	code := m.Run()
 	if server.cmd != nil {
 		// Its standard input ends, and it with it; the kill is for one that hangs.

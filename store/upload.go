@@ -53,7 +53,8 @@ func (b *bucket) begin(ctx context.Context, key string) (upload string, err erro
 func (b *bucket) abortLost(ctx context.Context, key, keep string) error {
 	listing, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyTime)
 	defer cancel()
-	found, err := b.core.ListMultipartUploads(listing, b.location.bucket, key, "", "", "", 1000)
+	// The delimiter groups what is below the key as a folder, and leaves the key's own.
+	found, err := b.core.ListMultipartUploads(listing, b.location.bucket, key, "", "", "/", 1000)
 	if err != nil {
 		// Listing uploads is a permission of its own, and the upload can go on
 		// without: what is left is invisible.
