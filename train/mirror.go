@@ -99,7 +99,7 @@ func (r *Run) openMirror(resumed bool) (err error) {
 		return err
 	}
 	if x := r.restored; x != nil {
-		x.keep, x.logs = r.retention(x.update, r.bestScore), r.logSizes()
+		x.keep = r.retention(x.update, r.bestScore)
 		r.mirror.offer(x) // the process before may not have come to it
 	}
 	return nil
@@ -135,7 +135,11 @@ func newMirror(r *Run, resumed bool) (*mirror, error) {
 		if err := m.putOwner(); err != nil {
 			return err
 		}
-		for name, size := range r.logSizes() {
+		logs := r.logSizes()
+		if r.restored != nil {
+			logs = r.restored.logs // before what a change of the population has added
+		}
+		for name, size := range logs {
 			if err := m.trim(name, size.settled); err != nil {
 				return err
 			}

@@ -236,3 +236,26 @@ func (c cutStore) Get(ctx context.Context, name string) (io.ReadCloser, int64, e
 	c.cut()
 	return c.Store.Get(ctx, name)
 }
+
+// The checkpoint at which the number of members changed is in the store as it was,
+// and so is what follows.
+func TestMirrorOfAPopulationThatChanges(t *testing.T) {
+	url, dir := filepath.Join(t.TempDir(), "mirror"), filepath.Join(t.TempDir(), "a")
+	trainUntil(t, func(o Options) (*Run, error) { o.Dir = dir; return New(smallConfig(t, "checkpoint.keep=9"), o) }, 7)
+	settings, err := ParseSettings([]string{"checkpoint.url=" + url, "pbt.population_size=6"})
+	require.NoError(t, err)
+	want := trainUntil(t, func(o Options) (*Run, error) { return Resume(dir, settings, o) }, -1)
+
+	for _, update := range mirroredSets(t, url) {
+		if update > 7 {
+			require.NoError(t, os.RemoveAll(filepath.Join(url, "checkpoints", ckpt.SetName(update))))
+		}
+	}
+	require.Equal(t, []int64{7}, mirroredSets(t, url))
+	again := filepath.Join(t.TempDir(), "again")
+	require.NoError(t, Fetch(t.Context(), url, again, func(w string) { t.Error(w) }))
+	got := trainUntil(t, func(o Options) (*Run, error) { return Resume(again, settings, o) }, -1)
+	assert.Equal(t, want.Members, got.Members)
+	assert.Equal(t, digest(t, dir), digest(t, again))
+	assert.Equal(t, read(t, dir, "decisions.jsonl"), read(t, again, "decisions.jsonl"))
+}

@@ -169,7 +169,6 @@ func (r *Run) restore(set *ckpt.Set, old Config) error {
 	if state.Outcomes != nil {
 		r.outcomes = *state.Outcomes
 	}
-	r.restored = &mirrored{update: set.Update, population: len(set.Members)}
 	r.updates, r.saved, r.exploits = set.Update, set.Update, set.Run.Exploits
 	r.trained = time.Duration(set.Run.Seconds * float64(time.Second))
 	if !r.opts.InMemory && r.cfg.Checkpoint.KeepBest {
@@ -178,8 +177,12 @@ func (r *Run) restore(set *ckpt.Set, old Config) error {
 		}
 	}
 	r.tellEngine(state.Engine)
-	if err := r.openLogs(state.MetricsBytes, state.DecisionsBytes); err != nil || len(members) == len(r.scores) {
+	if err := r.openLogs(state.MetricsBytes, state.DecisionsBytes); err != nil {
 		return err
+	}
+	r.restored = &mirrored{update: set.Update, population: len(members), logs: r.logSizes()}
+	if len(members) == len(r.scores) {
+		return nil
 	}
 	return r.resized(placed, &state, members)
 }
