@@ -74,6 +74,11 @@ func Fetch(ctx context.Context, url, dir string, warn func(string)) error {
 	if err != nil {
 		return fmt.Errorf("train: %w", err)
 	}
+	if _, err := readStored(ctx, s, ownerFile); errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w in %s: it has no %s, so it is not the checkpoint.url of a run; a run folder is resumed where it is, without --out", ErrNoCheckpoint, s, ownerFile)
+	} else if err != nil {
+		return fmt.Errorf("train: %w", err)
+	}
 	set, from, err := ckpt.Newest(storeFS{ctx, s}, checkpointsDir, func(_ string, err error) {
 		warn(fmt.Sprintf("%s: %v", s, err))
 	})

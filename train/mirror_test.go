@@ -10,6 +10,7 @@ import (
 
 	"brood/ckpt"
 	"brood/store"
+	"brood/store/storetest"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -20,6 +21,7 @@ import (
 func places(t *testing.T) map[string]func() string {
 	return map[string]func() string{
 		"folder": func() string { return filepath.Join(t.TempDir(), "mirror") },
+		"bucket": func() string { return storetest.URL(storetest.Address(t)) },
 	}
 }
 

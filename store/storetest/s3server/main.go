@@ -1,5 +1,4 @@
-// Command s3server is the S3-compatible server that the tests of package store run
-// against. It keeps objects in memory, checks signatures, and ends when its
+// Command s3server is the S3-compatible server that package storetest starts. It keeps objects in memory, checks signatures, and ends when its
 // standard input does, so that it never outlives the test that started it.
 //
 // It is in a module of its own, so that users of the packages do not depend on it.

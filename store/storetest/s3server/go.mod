@@ -1,4 +1,4 @@
-module brood/store/internal/s3server
+module brood/store/storetest/s3server
 
 go 1.26.0
 
