@@ -43,8 +43,9 @@ type File interface {
 	Close() error
 }
 
-// LogFile is a file that is written at offsets.
+// LogFile is a file that is written, and read back, at offsets.
 type LogFile interface {
+	io.ReaderAt
 	io.WriterAt
 	Size() (int64, error)
 	Truncate(size int64) error
