@@ -129,13 +129,20 @@ const tmpPrefix = ".tmp-"
 func IsTemporary(name string) bool { return strings.HasPrefix(name, tmpPrefix) }
 
 // MakeDir makes a folder and its parents, where they are not there, and their names
-// durable.
+// durable. The name of one that is there may not be: who made it may have been killed
+// before that.
 func MakeDir(fsys FS, path string) error {
 	path = filepath.Clean(path)
-	if _, err := fsys.ReadDir(path); !errors.Is(err, fs.ErrNotExist) {
+	parent := filepath.Dir(path)
+	if _, err := fsys.ReadDir(path); err == nil {
+		err = fsys.SyncDir(parent)
+		if errors.Is(err, fs.ErrPermission) {
+			return nil // who may not read the parent has not made this folder
+		}
+		return err
+	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	parent := filepath.Dir(path)
 	if parent != path {
 		if err := MakeDir(fsys, parent); err != nil {
 			return err

@@ -373,8 +373,9 @@ func TestOrderOfDurability(t *testing.T) {
 	require.NoError(t, WriteFile(f, filepath.Join(dir, "x"), []byte("x")))
 	parent := filepath.Base(filepath.Dir(dir))
 	var want []string
-	want = append(want, "mkdir "+parent+"/sets", "syncdir "+filepath.Base(filepath.Dir(filepath.Dir(dir)))+"/"+parent,
-		"syncdir "+filepath.Base(filepath.Dir(filepath.Dir(dir)))+"/"+parent, "mkdir sets/.tmp-00000050")
+	above := filepath.Dir(filepath.Dir(dir))
+	want = append(want, "syncdir "+filepath.Base(filepath.Dir(above))+"/"+filepath.Base(above), "mkdir "+parent+"/sets",
+		"syncdir "+filepath.Base(above)+"/"+parent, "mkdir sets/.tmp-00000050")
 	write := func(file string) {
 		for _, op := range []string{"create", "write", "sync", "close"} {
 			want = append(want, fmt.Sprintf("%s %s", op, file))
