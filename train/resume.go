@@ -173,7 +173,27 @@ func (r *Run) restore(set *ckpt.Set, old Config) error {
 			return err
 		}
 	}
+	if err := r.settleSets(); err != nil {
+		return err
+	}
 	return r.openLogs(state.MetricsBytes, state.DecisionsBytes)
+}
+
+// settleSets does what a process that was killed did not come to: the checkpoint that
+// the run goes on from, which may be its last, becomes durable, and what nothing keeps
+// goes.
+func (r *Run) settleSets() error {
+	if r.opts.InMemory {
+		return nil
+	}
+	dir := r.path(checkpointsDir)
+	if err := ckpt.Settle(r.opts.FS, dir); err != nil {
+		return err
+	}
+	if err := prune(r.opts.FS, dir, r.retention(r.updates, math.NaN())); err != nil {
+		r.opts.Warn(fmt.Sprintf("old checkpoints stay: %v", err))
+	}
+	return nil
 }
 
 // decodeMembers turns the files of a set into states of the engine's layout.
