@@ -86,8 +86,12 @@ func writeSet(fsys FS, dir, path string, d *Draft) error {
 		return err
 	}
 	done, replace, err := settle(fsys, path, d)
-	if done || err != nil {
+	if err != nil {
 		return err
+	}
+	if done {
+		// The attempt that wrote it may have failed to make its name durable.
+		return fsys.SyncDir(dir)
 	}
 	tmp := filepath.Join(dir, tmpPrefix+SetName(d.Update))
 	if err := fill(fsys, tmp, d); err != nil {
