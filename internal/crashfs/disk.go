@@ -223,9 +223,7 @@ func (d *Disk) Rename(from, to string) error {
 		}
 	}
 	target.set(name, n)
-	if err == nil { // a machine that stops here leaves both names
-		source.set(old, nil)
-	}
+	source.set(old, nil)
 	return err
 }
 
