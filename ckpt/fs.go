@@ -162,7 +162,12 @@ func WriteFile(fsys FS, path string, data []byte) error {
 	dir, name := filepath.Split(path)
 	dir = filepath.Clean(dir)
 	tmp := filepath.Join(dir, tmpPrefix+name)
-	err := writeDurable(fsys, tmp, data)
+	// After a crash in the middle of a rename both names may be there, of one file:
+	// writing to the one would destroy the other.
+	err := fsys.RemoveAll(tmp)
+	if err == nil {
+		err = writeDurable(fsys, tmp, data)
+	}
 	if err == nil {
 		err = fsys.Rename(tmp, path)
 	}

@@ -385,6 +385,7 @@ func TestOrderOfDurability(t *testing.T) {
 	write(".tmp-00000050/member-001.ckpt")
 	write(".tmp-00000050/run.ckpt")
 	want = append(want, "syncdir sets/.tmp-00000050", "rename sets/.tmp-00000050 sets/00000050", "syncdir "+parent+"/sets")
+	want = append(want, "remove sets/.tmp-x")
 	write("sets/.tmp-x")
 	want = append(want, "rename sets/.tmp-x sets/x", "syncdir "+parent+"/sets")
 	require.Equal(t, want, f.log)
