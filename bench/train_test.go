@@ -24,14 +24,14 @@ func TestCommonWorkloadFLOP(t *testing.T) {
 
 func BenchmarkTrain(b *testing.B) {
 	for _, population := range []int{1, 8, 64} {
-		b.Run(fmt.Sprintf("cartpole/population=%d", population), func(b *testing.B) { train(b, CartPole(population)) })
+		b.Run(fmt.Sprintf("cartpole/population=%d", population), func(b *testing.B) { trainCPU(b, CartPole(population)) })
 	}
-	b.Run("wide/population=4", func(b *testing.B) { train(b, Wide(4)) })
+	b.Run("wide/population=4", func(b *testing.B) { trainCPU(b, Wide(4)) })
 }
 
-// train reports env-steps/s, the share of the multiply-add peak measured in the
+// trainCPU reports env-steps/s, the share of the multiply-add peak measured in the
 // same seconds, and the share of each phase.
-func train(b *testing.B, c *kernels.Config) {
+func trainCPU(b *testing.B, c *kernels.Config) {
 	path, err := simd.Select(os.Getenv(cpu.PathVariable))
 	require.NoError(b, err)
 	e, err := cpu.New(c)

@@ -13,7 +13,7 @@ import (
 // that is damaged is passed over and given to damaged. The error is an
 // [ErrNoCheckpoint] where there is no set at all, and an [ErrDamaged] where none is
 // sound.
-func Newest(fsys FS, dir string, damaged func(path string, err error)) (*Set, string, error) {
+func Newest(fsys ReadFS, dir string, damaged func(path string, err error)) (*Set, string, error) {
 	sets, err := List(fsys, dir)
 	if err != nil {
 		return nil, "", fmt.Errorf("ckpt: find the newest checkpoint: %w", err)
@@ -48,7 +48,7 @@ type Report struct {
 }
 
 // CheckSet reads and verifies every file of the set at path.
-func CheckSet(fsys FS, path string) Report {
+func CheckSet(fsys ReadFS, path string) Report {
 	var r Report
 	problem := func(name string, err error) {
 		r.Problems = append(r.Problems, fmt.Errorf("%s: %w", filepath.Join(path, name), err))
@@ -58,7 +58,7 @@ func CheckSet(fsys FS, path string) Report {
 		err = fmt.Errorf("%w: it is missing, the set is not complete", ErrDamaged)
 	}
 	if err != nil {
-		problem(runFile, err)
+		problem(RunFile, err)
 	}
 	r.Members = len(sums)
 	names, err := fsys.ReadDir(path)
@@ -80,7 +80,7 @@ func CheckSet(fsys FS, path string) Report {
 		}
 	}
 	for _, name := range names {
-		if name == runFile {
+		if name == RunFile {
 			continue
 		}
 		// Without run.ckpt a member file is all there is to judge by.
@@ -96,8 +96,8 @@ func CheckSet(fsys FS, path string) Report {
 }
 
 // readRun reads run.ckpt of the set at path; s is nil on an error.
-func readRun(fsys FS, path string) (s *Set, sums [][32]byte, err error) {
-	data, err := fsys.ReadFile(filepath.Join(path, runFile))
+func readRun(fsys ReadFS, path string) (s *Set, sums [][32]byte, err error) {
+	data, err := fsys.ReadFile(filepath.Join(path, RunFile))
 	if err != nil {
 		return nil, nil, err
 	}

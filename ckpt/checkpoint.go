@@ -9,6 +9,7 @@
 package ckpt
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -84,8 +85,65 @@ type section struct {
 }
 
 type named struct {
-	name string
+	tensorName
 	value
+}
+
+// tensorName is a tensor's name in two parts, as the file has it.
+type tensorName struct {
+	group   string // of grouped ones
+	grouped bool
+	name    string
+}
+
+// flat is the name in the layout.
+func (n tensorName) flat() string {
+	if n.grouped {
+		return n.group + "/" + n.name
+	}
+	return n.name
+}
+
+// at is a byte of the flat form, which is not made for it.
+func (n *tensorName) at(i int) byte {
+	if !n.grouped {
+		return n.name[i]
+	}
+	switch g := len(n.group); {
+	case i < g:
+		return n.group[i]
+	case i == g:
+		return '/'
+	default:
+		return n.name[i-g-1]
+	}
+}
+
+func (n *tensorName) length() int {
+	if n.grouped {
+		return len(n.group) + 1 + len(n.name)
+	}
+	return len(n.name)
+}
+
+// compare orders names by their flat form.
+func (n tensorName) compare(other tensorName) int {
+	for i := range min(n.length(), other.length()) {
+		if c := cmp.Compare(n.at(i), other.at(i)); c != 0 {
+			return c
+		}
+	}
+	return cmp.Compare(n.length(), other.length())
+}
+
+// compareKey orders a name and a key that is a flat one.
+func (n tensorName) compareKey(key []byte) int {
+	for i := range min(n.length(), len(key)) {
+		if c := cmp.Compare(n.at(i), key[i]); c != 0 {
+			return c
+		}
+	}
+	return cmp.Compare(n.length(), len(key))
 }
 
 // SectionInfo describes a section of a checkpoint.
@@ -112,7 +170,7 @@ func (c *Checkpoint) Sections() []SectionInfo {
 		infos[i] = SectionInfo{Name: s.key, Tensors: make([]TensorInfo, len(s.tensors))}
 		for j := range s.tensors {
 			t := &s.tensors[j]
-			infos[i].Tensors[j] = TensorInfo{Name: t.name, Shape: append([]int{}, t.shape...), DType: t.dtype.name}
+			infos[i].Tensors[j] = TensorInfo{Name: t.flat(), Shape: append([]int{}, t.shape...), DType: t.dtype.name}
 		}
 	}
 	return infos

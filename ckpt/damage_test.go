@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -18,8 +20,7 @@ import (
 
 func TestEveryFlippedByteIsRefused(t *testing.T) {
 	data := encoded(t, smallMember(t), true)
-	run, err := encodeRun(&Draft{Update: 7, Run: sampleRun()}, [][sha256.Size]byte{sha256.Sum256(data)})
-	require.NoError(t, err)
+	run := encodedRun(t, Set{Update: 7, Run: sampleRun(), Members: [][]byte{data}})
 	flips := []byte{0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80, 0xff}
 	for i := range data {
 		for _, flip := range flips {
@@ -141,6 +142,7 @@ func TestHostileFilesAreRefused(t *testing.T) {
 		"large dimension":  {one(arrayMap("|u1", "", []int64{math.MaxInt64}, nil)), "is too large"},
 		"negative":         {one(arrayMap("<f4", "", []int64{-1, -1}, make([]byte, 4))), "want a whole number from 0"},
 		"dimensions":       {one(arrayMap("<f4", "", many, nil)), "40 dimensions are more than 32"},
+		"long key":         {bytes.Replace(one(func(w *writer) { w.int(1) }), []byte("\xa1x"), append([]byte("\xda\x01\x00"), make([]byte, 256)...), 1), "a key of 256 bytes; at most 255 are read"},
 		"slash":            {bytes.Replace(one(func(w *writer) { w.int(1) }), []byte("\xa1x"), []byte("\xa3x/y"), 1), `"x/y" has a slash`},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -225,6 +227,7 @@ func TestConversion(t *testing.T) {
 		{"|i1", []byte{0x80}, tensor.Int64, "-128"},
 		{"|u1", []byte{0x80}, tensor.Float32, "128"},
 		{"<i2", []byte{0xff, 0xff}, tensor.Float64, "-1"},
+		{"<i2", []byte{0xff, 0xff}, tensor.Float32, "-1"},
 		{"<i4", []byte{0xff, 0xff, 0xff, 0xff}, tensor.Uint64, "-1 cannot be a uint64"},
 		{"<u4", []byte{0xff, 0xff, 0xff, 0xff}, tensor.Float32, "4294967295 cannot be a float32"},
 		{"<u8", le.AppendUint64(nil, 1<<63), tensor.Int64, "9223372036854775808 cannot be a int64"},
@@ -240,28 +243,59 @@ func TestConversion(t *testing.T) {
 	}
 }
 
+// FuzzDecode: a member file of any bytes is refused or read, within bounds; what is
+// read is restored whole or not at all, and a restored state survives being written.
 func FuzzDecode(f *testing.F) {
 	m := smallMember(f)
 	f.Add(encoded(f, m, true))
 	f.Add(encoded(f, m, false))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if s, _, err := decodeRun(data); err == nil {
-			require.NotNil(t, s)
-		}
+		requireBounded(t, data)
 		c, err := Decode(data)
 		if err != nil {
+			require.True(t, errors.Is(err, ErrDamaged) || errors.Is(err, ErrVersion), "%v", err)
+			require.Less(t, len(err.Error()), 4096, "an error is to be read")
 			return
-		}
-		dst := filled(m.Layout(), 2)
-		before := dst.Clone()
-		if _, err := c.Restore(dst); err != nil {
-			require.Equal(t, before.Bytes(), dst.Bytes(), "changed although refused")
 		}
 		for _, s := range c.Sections() {
 			for _, tensor := range s.Tensors {
 				require.NotEmpty(t, tensor.DType)
 			}
 		}
+		dst := filled(m.Layout(), 2)
+		before := dst.Clone()
+		if _, err := c.Restore(dst); err != nil {
+			require.Equal(t, before.Bytes(), dst.Bytes(), "changed although refused")
+			return
+		}
+		again := tensor.NewMember(m.Layout())
+		_, err = decoded(t, encoded(t, dst, true)).Restore(again)
+		require.NoError(t, err)
+		require.Equal(t, dst.Bytes(), again.Bytes())
+	})
+}
+
+// FuzzDecodeRun: a run.ckpt of any bytes is refused or read, within bounds; what is
+// read is what is written again.
+func FuzzDecodeRun(f *testing.F) {
+	for _, members := range []int{1, 2, 20} {
+		s := Set{Update: 50, Run: sampleRun(), Members: make([][]byte, members)}
+		f.Add(encodedRun(f, s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		requireBounded(t, data)
+		s, sums, err := decodeRun(data)
+		if err != nil {
+			require.True(t, errors.Is(err, ErrDamaged) || errors.Is(err, ErrVersion), "%v", err)
+			require.Less(t, len(err.Error()), 4096, "an error is to be read")
+			return
+		}
+		require.LessOrEqual(t, len(sums)*34, len(data))
+		s.Members = make([][]byte, len(sums))
+		back, _, err := decodeRun(encodedRun(t, *s))
+		require.NoError(t, err)
+		s.Members = nil
+		require.Equal(t, fmt.Sprint(s), fmt.Sprint(back))
 	})
 }
 

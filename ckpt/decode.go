@@ -1,10 +1,12 @@
 package ckpt
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"math"
 	"slices"
+	"strings"
 
 	"github.com/vmihailenco/msgpack/v5/msgpcode"
 )
@@ -36,32 +38,62 @@ func Decode(data []byte) (*Checkpoint, error) {
 }
 
 func decode(data []byte) (*Checkpoint, error) {
-	r := newReader(data, 0, "the file")
-	list, err := r.fields("")
+	r := newReader(data)
+	c, sums, err := r.member()
+	if err == nil && sums != nil {
+		c.Verified = true
+		err = c.verify(sums)
+	}
+	if errors.Is(err, ErrDamaged) {
+		err = located(err, memberDeviation(data))
+	}
 	if err != nil {
 		return nil, err
 	}
-	if err := r.end(); err != nil {
-		return nil, err
+	return c, nil
+}
+
+// member reads all of a file but the checksums, for which it returns a reader; nil:
+// there are none.
+func (r *reader) member() (*Checkpoint, *reader, error) {
+	list, err := r.fields()
+	if err != nil {
+		return nil, nil, err
 	}
 	fields := make(map[string]field, len(list))
 	for _, f := range list {
-		fields[f.key] = f
+		fields[r.key(f)] = f
 	}
-	version, err := versionOf(fields)
+	version, err := r.version(fields)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	c := &Checkpoint{FormatVersion: version, Meta: Meta{Performance: math.NaN()}}
-	if version == V1 {
-		return c, c.decodeV1(fields)
+	if version == V2 {
+		// First, as what follows the end can be what a damaged length left out.
+		if err := r.keysOfV2(list, fields); err != nil {
+			return nil, nil, err
+		}
 	}
-	return c, c.decodeV2(data, list, fields)
+	if err := r.finished(); err != nil {
+		return nil, nil, err
+	}
+	if version == V1 {
+		return c, nil, c.decodeV1(r, fields)
+	}
+	if err := c.decodeV2(r, list); err != nil {
+		return nil, nil, err
+	}
+	if f, ok := fields[keyChecksums]; ok {
+		sums := r.inside(f)
+		return c, &sums, nil
+	}
+	return c, nil, nil
 }
 
-// versionOf takes a file without a version for v1, as the first writers of that
+// version takes a file without a version for v1, as the first writers of that
 // format left it out, unless it has what v1 never had.
-func versionOf(fields map[string]field) (string, error) {
+func (r *reader) version(fields map[string]field) (string, error) {
 	f, ok := fields[keyVersion]
 	if !ok {
 		for _, later := range []string{keyChecksums, keyEnv} {
@@ -74,7 +106,8 @@ func versionOf(fields map[string]field) (string, error) {
 		}
 		return V1, nil
 	}
-	version, err := f.reader.str()
+	value := r.inside(f)
+	version, err := value.str()
 	if err != nil {
 		return "", err
 	}
@@ -84,54 +117,58 @@ func versionOf(fields map[string]field) (string, error) {
 	return version, nil
 }
 
-func (c *Checkpoint) decodeV2(data []byte, list []field, fields map[string]field) error {
+// keysOfV2 fails where a v2 file lacks a key or has one too many.
+func (r *reader) keysOfV2(list []field, fields map[string]field) error {
 	for _, key := range requiredV2 {
 		if _, ok := fields[key]; !ok {
 			return fmt.Errorf("%w: a %s file must have the key %q", ErrDamaged, V2, key)
 		}
 	}
+	for i, f := range list {
+		if key := r.key(f); key != keyVersion && key != keyChecksums && !slices.Contains(requiredV2, key) {
+			return r.before(list, i).errorf("a %s file has no key %.80q", V2, key)
+		}
+	}
+	if last := list[len(list)-1]; fields[keyChecksums].end > 0 && r.key(last) != keyChecksums {
+		return fmt.Errorf("%w: the key %q must be the last; %.80q follows it", ErrDamaged, keyChecksums, r.key(last))
+	}
+	return nil
+}
+
+func (c *Checkpoint) decodeV2(r *reader, list []field) error {
 	for _, f := range list {
 		var err error
-		switch f.key {
+		value := r.inside(f)
+		switch key := r.key(f); key {
 		case keyVersion, keyChecksums:
 		case keyData:
-			err = c.readSections(f.reader)
+			err = c.readSections(&value)
 		default:
-			var known bool
-			if known, err = c.readMeta(f); err == nil && !known {
-				err = fmt.Errorf("%w: a %s file has no key %.80q", ErrDamaged, V2, f.key)
-			}
+			err = c.readMeta(key, &value)
 		}
 		if err != nil {
 			return err
 		}
 	}
-	sums, ok := fields[keyChecksums]
-	if !ok {
-		return nil
-	}
-	if last := list[len(list)-1].key; last != keyChecksums {
-		return fmt.Errorf("%w: the key %q must be the last; %.80q follows it", ErrDamaged, keyChecksums, last)
-	}
-	c.Verified = true
-	return c.verify(data, sums.reader)
+	return nil
 }
 
 // decodeV1 reads the policy, which is all of data or its key policy, and what
 // there is of the metadata. Other keys are not ours to judge.
-func (c *Checkpoint) decodeV1(fields map[string]field) error {
+func (c *Checkpoint) decodeV1(r *reader, fields map[string]field) error {
 	f, ok := fields[keyData]
 	if !ok {
 		return fmt.Errorf("%w: a %s file must have the key %q", ErrDamaged, V1, keyData)
 	}
-	policy := newReader(f.reader.data, f.reader.base, policyKey)
-	inner, err := f.reader.fields(keyData + "/")
+	policy := r.inside(f)
+	look := policy
+	inner, err := look.fields()
 	if err != nil {
 		return err
 	}
-	for i := range inner {
-		if inner[i].key == policyKey {
-			policy = inner[i].reader
+	for _, f := range inner {
+		if look.key(f) == policyKey {
+			policy = look.inside(f)
 		}
 	}
 	s, err := policy.section(policyKey)
@@ -141,7 +178,8 @@ func (c *Checkpoint) decodeV1(fields map[string]field) error {
 	c.sections = []section{s}
 	for _, key := range []string{keyStep, keyPerformance, keyConfig} {
 		if f, ok := fields[key]; ok {
-			if _, err := c.readMeta(f); err != nil {
+			value := r.inside(f)
+			if err := c.readMeta(key, &value); err != nil {
 				return err
 			}
 		}
@@ -149,10 +187,9 @@ func (c *Checkpoint) decodeV1(fields map[string]field) error {
 	return nil
 }
 
-// readMeta reads one entry beside data; false: there is no such entry.
-func (c *Checkpoint) readMeta(f field) (known bool, err error) {
-	r := f.reader
-	switch f.key {
+// readMeta reads one entry beside data.
+func (c *Checkpoint) readMeta(key string, r *reader) (err error) {
+	switch key {
 	case keyStep:
 		c.Step, err = r.int(0)
 	case keyPerformance:
@@ -165,10 +202,8 @@ func (c *Checkpoint) readMeta(f field) (known bool, err error) {
 		c.Config, err = r.str()
 	case keyEnv:
 		c.Env, err = r.env()
-	default:
-		return false, nil
 	}
-	return true, err
+	return err
 }
 
 func (r *reader) env() (EnvInfo, error) {
@@ -190,24 +225,36 @@ func (r *reader) env() (EnvInfo, error) {
 
 // exactly reads a map that has the given keys and no other.
 func (r *reader) exactly(want map[string]func(*reader) error) error {
-	list, err := r.fields(r.where + "/")
+	list, err := r.fields()
 	if err != nil {
 		return err
 	}
-	for _, f := range list {
-		read, ok := want[f.key]
+	for i, f := range list {
+		key := r.key(f)
+		read, ok := want[key]
 		if !ok {
-			return r.errorf("there is no key %.80q here", f.key)
+			return r.before(list, i).errorf("there is no key %.80q here; missing: %s", key, strings.Join(slices.Sorted(maps.Keys(want)), ", "))
 		}
-		if err := read(f.reader); err != nil {
+		value := r.inside(f)
+		if err := read(&value); err != nil {
 			return err
 		}
-		delete(want, f.key)
+		delete(want, key)
 	}
 	if len(want) > 0 {
 		return r.errorf("the key %q is missing", slices.Min(slices.Collect(maps.Keys(want))))
 	}
 	return nil
+}
+
+// before is the reader at the i-th entry of a map, for an error about its key.
+func (r *reader) before(list []field, i int) *reader {
+	at := *r
+	at.pos = list[i].name.from
+	if i > 0 {
+		at.after = list[i-1].name
+	}
+	return &at
 }
 
 // count reads a size that fits an int on every machine.
@@ -221,28 +268,30 @@ func (r *reader) count() (int, error) {
 
 func (r *reader) floats() ([]float32, error) {
 	n, err := r.arrayLen()
-	if err != nil {
+	if err != nil || n == 0 {
 		return nil, err
 	}
-	var list []float32
-	for range n {
+	// Each number takes at least a byte, so this is within four times the file.
+	list := make([]float32, n)
+	for i := range list {
 		f, err := r.float()
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, float32(f))
+		list[i] = float32(f)
 	}
 	return list, nil
 }
 
 func (c *Checkpoint) readSections(r *reader) error {
-	list, err := r.fields("")
+	list, err := r.fields()
 	if err != nil {
 		return err
 	}
 	c.sections = make([]section, len(list))
 	for i, f := range list {
-		if c.sections[i], err = f.reader.section(f.key); err != nil {
+		value := r.inside(f)
+		if c.sections[i], err = value.section(r.key(f)); err != nil {
 			return err
 		}
 	}

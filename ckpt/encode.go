@@ -63,6 +63,14 @@ func (w *writer) str(v string) {
 	w.keep(w.enc.EncodeString(v))
 }
 
+// key writes the name of a section or tensor, which must be one that a reader takes.
+func (w *writer) key(v string) {
+	if len(v) > maxKey {
+		w.keep(fmt.Errorf("the name %.40q... has %d bytes; at most %d are read", v, len(v), maxKey))
+	}
+	w.str(v)
+}
+
 func (w *writer) bin(v []byte) {
 	if uint64(len(v)) > math.MaxUint32 {
 		w.keep(fmt.Errorf("%d bytes are more than msgpack can hold in one value (%d)", len(v), uint32(math.MaxUint32)))
@@ -73,33 +81,49 @@ func (w *writer) bin(v []byte) {
 }
 
 // finish ends the file with the SHA-256 of everything so far.
-func (w *writer) finish() ([]byte, error) {
+func (w *writer) finish() (Encoded, error) {
 	w.str("sha256")
 	if w.err != nil {
-		return nil, w.err
+		return Encoded{}, w.err
 	}
-	sum := sha256.Sum256(w.buf.Bytes())
-	w.bin(sum[:])
-	return w.buf.Bytes(), w.err
+	h := sha256.New()
+	h.Write(w.buf.Bytes())
+	w.bin(h.Sum(nil))
+	// The sum of the whole file goes on from there: a second pass would cost more than
+	// all the rest of encoding.
+	h.Write(w.buf.Bytes()[w.buf.Len()-sumSize:])
+	return Encoded{w.buf.Bytes(), [sha256.Size]byte(h.Sum(nil))}, w.err
+}
+
+// Encoded is the content of a file and its SHA-256.
+type Encoded struct {
+	Data []byte
+	Sum  [sha256.Size]byte
 }
 
 // Encode returns the member's state as a file of format [V2]. Without
 // includeOptimizer the sections that an exploit treats by strategy are left out,
 // and whoever restores the file starts with a reset optimizer.
 func Encode(m tensor.Member, meta Meta, includeOptimizer bool) ([]byte, error) {
-	data, err := encode(m, meta, includeOptimizer)
-	if err != nil {
-		return nil, fmt.Errorf("ckpt: encode: %w", err)
-	}
-	return data, nil
+	f, err := EncodeFile(m, meta, includeOptimizer)
+	return f.Data, err
 }
 
-func encode(m tensor.Member, meta Meta, includeOptimizer bool) ([]byte, error) {
+// EncodeFile is [Encode] with the file's SHA-256, which it costs nothing to know.
+func EncodeFile(m tensor.Member, meta Meta, includeOptimizer bool) (Encoded, error) {
+	f, err := encode(m, meta, includeOptimizer)
+	if err != nil {
+		return Encoded{}, fmt.Errorf("ckpt: encode: %w", err)
+	}
+	return f, nil
+}
+
+func encode(m tensor.Member, meta Meta, includeOptimizer bool) (Encoded, error) {
 	if !littleEndianHost {
-		return nil, fmt.Errorf("checkpoints are little endian and this machine is not")
+		return Encoded{}, fmt.Errorf("checkpoints are little endian and this machine is not")
 	}
 	if meta.Step < 0 || meta.Env.ObsDim < 0 || meta.Env.Action.N < 0 {
-		return nil, fmt.Errorf("step is %d, obs_dim %d and action n %d; none may be negative", meta.Step, meta.Env.ObsDim, meta.Env.Action.N)
+		return Encoded{}, fmt.Errorf("step is %d, obs_dim %d and action n %d; none may be negative", meta.Step, meta.Env.ObsDim, meta.Env.Action.N)
 	}
 	var blocks []*tensor.Block
 	names, optimizer := 0, false
@@ -120,7 +144,7 @@ func encode(m tensor.Member, meta Meta, includeOptimizer bool) ([]byte, error) {
 	w.mapLen(len(blocks))
 	for _, b := range blocks {
 		if err := w.section(m, b); err != nil {
-			return nil, err
+			return Encoded{}, err
 		}
 	}
 	w.str("checksums")
@@ -174,32 +198,37 @@ func (w *writer) floats(list []float32) {
 
 // entry is a key of a section's map: a tensor, or a group of them.
 type entry struct {
-	key    string
-	tensor *tensor.Tensor // nil for a group
-	group  []entry
+	key   string
+	index int     // of the tensor within the section
+	group []entry // nil for a tensor
 }
 
 // nest arranges a section's tensors by the slash in their names, groups in the
 // order in which they first appear.
 func nest(b *tensor.Block) ([]entry, error) {
-	var entries []entry
-	at := make(map[string]int, len(b.Tensors))
+	names := make([]string, len(b.Tensors))
 	for i := range b.Tensors {
-		t := &b.Tensors[i]
-		key, name, grouped := strings.Cut(t.Name, "/")
+		names[i] = b.Tensors[i].Name
+	}
+	return nestNames(b.Key, names)
+}
+
+func nestNames(section string, names []string) ([]entry, error) {
+	var entries []entry
+	at := make(map[string]int, len(names))
+	for i, flat := range names {
+		key, name, grouped := strings.Cut(flat, "/")
 		j, seen := at[key]
-		if seen && (!grouped || entries[j].tensor != nil) {
-			return nil, fmt.Errorf("section %s: %q is both a tensor and a group of tensors", b.Key, key)
+		if seen && (!grouped || entries[j].group == nil) {
+			return nil, fmt.Errorf("section %s: %q is both a tensor and a group of tensors", section, key)
 		}
 		if !seen {
 			j = len(entries)
 			at[key] = j
-			entries = append(entries, entry{key: key})
+			entries = append(entries, entry{key: key, index: i})
 		}
 		if grouped {
-			entries[j].group = append(entries[j].group, entry{key: name, tensor: t})
-		} else {
-			entries[j].tensor = t
+			entries[j].group = append(entries[j].group, entry{key: name, index: i})
 		}
 	}
 	return entries, nil
@@ -210,19 +239,20 @@ func (w *writer) section(m tensor.Member, b *tensor.Block) error {
 	if err != nil {
 		return err
 	}
-	w.str(b.Key)
-	w.entries(m, entries)
+	w.key(b.Key)
+	w.entries(m, b, entries)
 	return nil
 }
 
-func (w *writer) entries(m tensor.Member, entries []entry) {
+func (w *writer) entries(m tensor.Member, b *tensor.Block, entries []entry) {
 	w.mapLen(len(entries))
 	for i := range entries {
-		w.str(entries[i].key)
-		if t := entries[i].tensor; t != nil {
-			w.tensor(m, t)
+		e := &entries[i]
+		w.key(e.key)
+		if e.group == nil {
+			w.tensor(m, &b.Tensors[e.index])
 		} else {
-			w.entries(m, entries[i].group)
+			w.entries(m, b, e.group)
 		}
 	}
 }

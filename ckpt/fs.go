@@ -10,20 +10,25 @@ import (
 	"strings"
 )
 
+// ReadFS is the file operations that reading checkpoints needs.
+type ReadFS interface {
+	// ReadFile reads a regular file; anything else, such as a device, is an error.
+	ReadFile(path string) ([]byte, error)
+	// ReadDir lists the names in a folder, sorted.
+	ReadDir(path string) ([]string, error)
+}
+
 // FS is the file operations that a run and its checkpoints need. Tests put one in
 // its place that fails where they say, or forgets what was not synced.
 type FS interface {
+	ReadFS
 	// Create makes or truncates a file for writing.
 	Create(path string) (File, error)
 	// OpenLog opens a file that grows and whose past may be rewritten; it makes one
 	// that is not there.
 	OpenLog(path string) (LogFile, error)
-	// ReadFile reads a regular file; anything else, such as a device, is an error.
-	ReadFile(path string) ([]byte, error)
 	// MkdirAll makes a folder and its parents; it is no error if it is there.
 	MkdirAll(path string) error
-	// ReadDir lists the names in a folder, sorted.
-	ReadDir(path string) ([]string, error)
 	// Rename replaces a file, or moves a folder to a name that is free.
 	Rename(from, to string) error
 	// RemoveAll removes a file or a folder with all in it, if it is there.
@@ -202,7 +207,7 @@ func writeDurable(fsys FS, path string, data []byte) error {
 }
 
 // ReadFile reads and verifies the member file at path.
-func ReadFile(fsys FS, path string) (*Checkpoint, error) {
+func ReadFile(fsys ReadFS, path string) (*Checkpoint, error) {
 	data, err := fsys.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("ckpt: read: %w", err)

@@ -1,6 +1,7 @@
 package ckpt
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"math"
@@ -176,4 +177,16 @@ func printed(m tensor.Member, d tensor.DType) string {
 func sampleRun() RunState {
 	return RunState{EnvSteps: 65536, Seconds: 12.5, Exploits: 3, Config: "run: {seed: 1}\n",
 		Scheduler: []byte(`{"interval":5}`), Digest: [32]byte{1, 2, 3}}
+}
+
+// encodedRun is the run.ckpt of a set.
+func encodedRun(t require.TestingT, s Set) []byte {
+	d := s.Draft()
+	var sums [][sha256.Size]byte
+	for _, m := range s.Members {
+		sums = append(sums, sha256.Sum256(m))
+	}
+	f, err := encodeRun(&d, sums)
+	require.NoError(t, err)
+	return f.Data
 }

@@ -1,6 +1,7 @@
 package ckpt
 
 import (
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -51,7 +52,7 @@ func TestPythonReadsWhatWeWrite(t *testing.T) {
 	for _, b := range m.Layout().Sections() {
 		entries, err := nest(&b)
 		require.NoError(t, err)
-		want[b.Key] = described(m, entries)
+		want[b.Key] = described(m, &b, entries)
 	}
 	require.Equal(t, want, have.Data)
 	require.Equal(t, map[string]any{"format_version": V2, "step": 150.0, "performance": nil, "has_optimizer_state": true,
@@ -60,21 +61,22 @@ func TestPythonReadsWhatWeWrite(t *testing.T) {
 }
 
 // described is what describe prints of the entries.
-func described(m tensor.Member, entries []entry) map[string]any {
+func described(m tensor.Member, b *tensor.Block, entries []entry) map[string]any {
 	list := map[string]any{}
 	for _, e := range entries {
-		if e.tensor == nil {
-			list[e.key] = described(m, e.group)
+		if e.group != nil {
+			list[e.key] = described(m, b, e.group)
 			continue
 		}
-		data, code := raw(m, e.tensor), stored(e.tensor.DType).code
-		shape := make([]any, len(e.tensor.Shape))
-		for i, d := range e.tensor.Shape {
+		x := &b.Tensors[e.index]
+		data, code := raw(m, x), stored(x.DType).code
+		shape := make([]any, len(x.Shape))
+		for i, d := range x.Shape {
 			shape[i] = float64(d)
 		}
 		if len(shape) == 0 {
 			code = "int"
-			if d := stored(e.tensor.DType); d.kind == 'f' {
+			if d := stored(x.DType); d.kind == 'f' {
 				// Python has one type of float.
 				code = "float"
 				data = doubleBytes(floatElement(data))
@@ -182,7 +184,7 @@ func TestThePythonOfTheDocumentation(t *testing.T) {
 		block, _, _ := strings.Cut(part, "```")
 		blocks = append(blocks, block)
 	}
-	require.Len(t, blocks, 3)
+	require.Len(t, blocks, 4)
 	t.Setenv(pyenv.PythonVariable, pyenv.Interpreter(t)) // before the folder changes
 	t.Chdir(t.TempDir())
 	m := smallMember(t)
@@ -202,4 +204,63 @@ func TestThePythonOfTheDocumentation(t *testing.T) {
 	}
 	m.Float32("hyperparameters", "learning_rate")[0] = 1e-3
 	require.Equal(t, m.Bytes(), back.Bytes())
+
+	pyenv.Run(t, blocks[3], nil)
+	made, err := ReadFile(OS, "made.ckpt")
+	require.NoError(t, err)
+	require.True(t, made.HasOptimizerState)
+	require.False(t, made.Verified)
+	require.Equal(t, "CartPole-v1", made.Env.ID)
+	require.Contains(t, made.Sections()[0].Tensors, TensorInfo{Name: "critic.4.weight", Shape: []int{1, 4}, DType: "float32"})
+	// It is restored into today's layout and played in train's tests.
+}
+
+// refusedFromPython are values of a tensor that are no plain numbers.
+var refusedFromPython = []struct{ value, want string }{
+	{`np.array([1, "a", None], dtype=object)`, `an array of kind "O" is refused: it is of Python objects and would have to be unpickled`},
+	{`np.zeros(2, dtype=[("a", "<f4"), ("b", "<i4")])`, `an array of kind "V" is refused: it is structured`},
+	{`np.array(["ab"])`, `element type "<U2" is not one of float32`},
+	{`np.zeros(1, bool)`, `element type "|b1" is not one of`},
+	{`np.zeros(1, ">f4")`, `element type ">f4" is big-endian`},
+	{`np.zeros(1, np.float16)`, `element type "<f2" is not one of`},
+	{`np.array([1j])`, `element type "<c16" is not one of`},
+	{`1j`, `an array has no key "complex"`},
+	{`"text"`, `want a number, found text`},
+	{`True`, `want a number, found a boolean`},
+	{`None`, `want a number, found nil`},
+	{`[1.0, 2.0]`, `want a number, found a list`},
+	{`{b"nd": True, b"type": "<f4", b"data": b"1234"}`, `an array's nd is true although its shape's presence is false`},
+	{`{b"nd": True, b"type": [["", "|O"]], b"data": b"1234"}`, `is refused: it is structured`},
+}
+
+// Arrays that are no plain numbers are refused as msgpack_numpy really writes them,
+// and the error says which it is.
+func TestObjectsFromPythonAreRefusedByName(t *testing.T) {
+	tests := refusedFromPython
+	var values []string
+	for _, test := range tests {
+		values = append(values, test.value)
+	}
+	// One process for all: each file follows its length.
+	files := pyenv.Run(t, `
+import sys, msgpack, msgpack_numpy, numpy as np
+for value in [
+    `+strings.Join(values, ",\n    ")+`,
+]:
+    moments = {"actor.0.weight": np.zeros((3, 2), np.float32), "actor.0.bias": value}
+    file = msgpack.packb({"format_version": "v2_full_parameters", "step": 1, "performance": None, "has_optimizer_state": True, "config": "",
+        "env": {"id": "X", "obs_dim": 2, "action": {"type": "discrete", "n": 3, "low": [], "high": []}},
+        "data": {"optimizer_state": {"exp_avg": moments}}}, default=msgpack_numpy.encode)
+    sys.stdout.buffer.write(len(file).to_bytes(4, "little") + file)
+`, nil)
+	for _, test := range tests {
+		size := binary.LittleEndian.Uint32(files)
+		err := asMember(files[4 : 4+size])
+		files = files[4+size:]
+		require.ErrorIs(t, err, ErrDamaged, test.value)
+		require.ErrorContains(t, err, test.want)
+		require.ErrorContains(t, err, somewhere)
+		require.ErrorContains(t, err, "data/optimizer_state/exp_avg/actor.0.bias", test.value)
+	}
+	require.Empty(t, files)
 }

@@ -94,7 +94,7 @@ func presence(there bool) string {
 func (s *section) restore(m tensor.Member, b *tensor.Block) error {
 	at := make(map[string]int, len(s.tensors))
 	for i := range s.tensors {
-		name := s.tensors[i].name
+		name := s.tensors[i].flat()
 		if b.Tensor(name) == nil {
 			return fmt.Errorf("%w: section %s has a tensor %.80q, which this configuration has not", ErrIncompatible, s.key, name)
 		}

@@ -8,8 +8,9 @@ type Retention struct {
 	Last int
 	// Multiple keeps those after a multiple of so many updates. 0: the rule is off.
 	Multiple int64
-	// Best are the updates of the best checkpoints known. Empty: the rule is off.
-	Best []int64
+	// Also are the updates of checkpoints that stay for another reason, such as being
+	// the best.
+	Also []int64
 }
 
 // Keeps returns which of the sets, whose updates are given in any order, stay.
@@ -17,6 +18,6 @@ func (r Retention) Keeps(sets []int64) func(update int64) bool {
 	newest := slices.Sorted(slices.Values(sets))
 	newest = newest[max(0, len(newest)-max(r.Last, 1)):]
 	return func(update int64) bool {
-		return r.Multiple > 0 && update > 0 && update%r.Multiple == 0 || slices.Contains(r.Best, update) || slices.Contains(newest, update)
+		return r.Multiple > 0 && update > 0 && update%r.Multiple == 0 || slices.Contains(r.Also, update) || slices.Contains(newest, update)
 	}
 }

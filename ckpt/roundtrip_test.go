@@ -7,6 +7,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -89,6 +90,9 @@ func TestEncodeRefusesWhatCannotBeRead(t *testing.T) {
 	both := layoutOf(t, tensor.Section{Name: "s", Tensors: []tensor.Spec{{Name: "a"}, {Name: "a/b"}}})
 	_, err := Encode(tensor.NewMember(both), Meta{}, true)
 	require.ErrorContains(t, err, `section s: "a" is both a tensor and a group`)
+	long := layoutOf(t, tensor.Section{Name: "s", Tensors: []tensor.Spec{{Name: strings.Repeat("n", maxKey+1)}}})
+	_, err = Encode(tensor.NewMember(long), Meta{}, true)
+	require.ErrorContains(t, err, "has 256 bytes; at most 255 are read")
 	meta := sampleMeta()
 	meta.Config = "a: \xff"
 	_, err = Encode(smallMember(t), meta, true)
@@ -169,7 +173,8 @@ func TestCheckEnv(t *testing.T) {
 // things that a reader passes over.
 func asV1(t *testing.T, m tensor.Member, version, wrapped bool) []byte {
 	w := newWriter(0)
-	entries, err := nest(m.Layout().Section("policy"))
+	policy := m.Layout().Section("policy")
+	entries, err := nest(policy)
 	require.NoError(t, err)
 	w.mapLen(2)
 	if version {
@@ -186,7 +191,7 @@ func asV1(t *testing.T, m tensor.Member, version, wrapped bool) []byte {
 		w.nil()
 		w.str("policy")
 	}
-	w.entries(m, entries)
+	w.entries(m, policy, entries)
 	require.NoError(t, w.err)
 	return w.buf.Bytes()
 }

@@ -2,9 +2,11 @@ package ckpt
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
+	"strings"
 
 	"brood/tensor"
 )
@@ -30,7 +32,7 @@ type RunState struct {
 
 // encodeRun writes run.ckpt: the run's state and the SHA-256 of each member
 // file, so that files of another set are told from those of this one.
-func encodeRun(s *Draft, members [][sha256.Size]byte) ([]byte, error) {
+func encodeRun(s *Draft, members [][sha256.Size]byte) (Encoded, error) {
 	w := newWriter(4096 + len(s.Run.Config) + len(s.Run.Scheduler) + 40*len(members))
 	w.mapLen(10)
 	w.str(keyVersion)
@@ -59,8 +61,22 @@ func encodeRun(s *Draft, members [][sha256.Size]byte) ([]byte, error) {
 
 // decodeRun reads run.ckpt; the sums are those of the member files.
 func decodeRun(data []byte) (s *Set, sums [][sha256.Size]byte, err error) {
+	if s, sums, err = decodeRunFile(data); errors.Is(err, ErrDamaged) {
+		err = located(err, runDeviation(data))
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, sums, nil
+}
+
+// runKeys are the keys of run.ckpt, in the order in which they are written.
+var runKeys = []string{keyVersion, "update", "env_steps", "seconds", "exploits", keyConfig, "scheduler", "digest", "members", keyFileSum}
+
+func decodeRunFile(data []byte) (s *Set, sums [][sha256.Size]byte, err error) {
 	s = &Set{}
-	r := newReader(data, 0, "the file")
+	var defect string
+	r := newReader(data)
 	err = r.exactly(map[string]func(*reader) error{
 		keyVersion: func(r *reader) error {
 			v, err := r.str()
@@ -77,20 +93,24 @@ func decodeRun(data []byte) (s *Set, sums [][sha256.Size]byte, err error) {
 		"scheduler": func(r *reader) (err error) { s.Run.Scheduler, err = r.bin(); return },
 		"digest":    func(r *reader) (err error) { s.Run.Digest, err = r.sum(); return },
 		"members":   func(r *reader) (err error) { sums, err = r.sums(); return },
-		"sha256":    func(r *reader) error { return checkSum(r, data) },
+		keyFileSum:  func(r *reader) (err error) { defect, err = r.checkSum(); return },
 	})
 	if err == nil {
-		err = r.end()
+		err = r.finished()
+	}
+	if err == nil && defect != "" {
+		err = fmt.Errorf("%w: it can be read, and yet something in %s is not as it was written: %s",
+			ErrDamaged, strings.Join(runKeys[1:len(runKeys)-1], ", "), defect)
 	}
 	return s, sums, err
 }
 
 // ReadRun reads what the set at path says about the run; the members are not looked
 // at.
-func ReadRun(fsys FS, path string) (*RunState, error) {
+func ReadRun(fsys ReadFS, path string) (*RunState, error) {
 	s, _, err := readRun(fsys, path)
 	if err != nil {
-		return nil, fmt.Errorf("ckpt: read %s: %w", filepath.Join(path, runFile), err)
+		return nil, fmt.Errorf("ckpt: read %s: %w", filepath.Join(path, RunFile), err)
 	}
 	return &s.Run, nil
 }
@@ -109,7 +129,7 @@ func (r *reader) sums() ([][sha256.Size]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var list [][sha256.Size]byte
+	list := make([][sha256.Size]byte, 0, min(n, r.left()/sumSize))
 	for range n {
 		sum, err := r.sum()
 		if err != nil {
@@ -131,9 +151,6 @@ func (s *Set) CheckDigest(members ...tensor.Member) error {
 }
 
 func (r *RunState) validate() error {
-	if r.Digest == [sha256.Size]byte{} {
-		return fmt.Errorf("the run's digest is not set")
-	}
 	if r.EnvSteps < 0 || r.Exploits < 0 || r.Seconds < 0 || math.IsNaN(r.Seconds) {
 		return fmt.Errorf("env_steps %d, exploits %d and seconds %v must not be negative", r.EnvSteps, r.Exploits, r.Seconds)
 	}

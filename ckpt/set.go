@@ -8,13 +8,14 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 )
 
-// runFile is the file of a set that tells about the run. It is written last.
-const runFile = "run.ckpt"
+// RunFile is the name of the file of a set that tells about the run. It is written last.
+const RunFile = "run.ckpt"
 
 // maxMembers is the population's limit, set by the random numbers' addresses.
 const maxMembers = 1 << 16
@@ -44,20 +45,52 @@ func setUpdate(name string) (int64, bool) {
 type Draft struct {
 	// Update is the number of updates done.
 	Update int64
-	// Population is the number of members, and Member gives the content of a
-	// member's file, as [Encode] returns it. Only so many files as are written at a
-	// time are in memory.
+	// Population is the number of members, and Member gives a member's file, as
+	// [EncodeFile] returns it. Only so many files as are written at a time are in
+	// memory.
 	Population int
-	Member     func(i int) ([]byte, error)
+	Member     func(i int) (Encoded, error)
 	// Parallel is how many files are written at a time, Member being called from as
 	// many goroutines; 0: one.
 	Parallel int
-	Run      RunState
+	// Run is what the set says about the run. Its Digest may be left to the function
+	// of that name, which is called beside the writing of the members.
+	Run    RunState
+	Digest func() [sha256.Size]byte
+}
+
+// digest is that of all members, computed once.
+func (d *Draft) digest() ([sha256.Size]byte, error) {
+	none := [sha256.Size]byte{}
+	if d.Run.Digest == none && d.Digest != nil {
+		d.Run.Digest = d.Digest()
+	}
+	if d.Run.Digest == none {
+		return none, fmt.Errorf("the run's digest is not set")
+	}
+	return d.Run.Digest, nil
 }
 
 // Draft is the set as it would be written.
 func (s *Set) Draft() Draft {
-	return Draft{Update: s.Update, Population: len(s.Members), Run: s.Run, Member: func(i int) ([]byte, error) { return s.Members[i], nil }}
+	return Draft{Update: s.Update, Population: len(s.Members), Run: s.Run, Member: func(i int) (Encoded, error) {
+		return Encoded{s.Members[i], sha256.Sum256(s.Members[i])}, nil
+	}}
+}
+
+// IsSet says whether a name is that of a set's folder.
+func IsSet(name string) bool {
+	_, ok := setUpdate(name)
+	return ok
+}
+
+// asideSuffix marks a set that is not to be used.
+const asideSuffix = ".damaged"
+
+// IsSetAside says whether a name is that of a set which [SetAside] renamed.
+func IsSetAside(name string) bool {
+	update, ok := strings.CutSuffix(name, asideSuffix)
+	return ok && IsSet(update)
 }
 
 // WriteSet writes the set as the folder NNNNNNNN within dir, whole or not at
@@ -169,10 +202,12 @@ func settle(fsys FS, path string, d *Draft) (done, replace bool, err error) {
 		return false, true, nil
 	case err != nil:
 		return false, false, err
-	case old.Run.Digest != d.Run.Digest:
-		return false, false, fmt.Errorf("%w: it holds other members (digest %x, not %x)", ErrExists, old.Run.Digest, d.Run.Digest)
 	}
-	return true, false, nil
+	digest, err := d.digest()
+	if err == nil && old.Run.Digest != digest {
+		err = fmt.Errorf("%w: it holds other members (digest %x, not %x)", ErrExists, old.Run.Digest, digest)
+	}
+	return true, false, err
 }
 
 // fill writes and syncs the files of a set into a new folder. run.ckpt is the last:
@@ -184,6 +219,11 @@ func fill(fsys FS, tmp string, d *Draft) error {
 	sums := make([][sha256.Size]byte, d.Population)
 	var files errgroup.Group
 	files.SetLimit(max(d.Parallel, 1))
+	var digest errgroup.Group
+	digest.Go(func() error {
+		_, err := d.digest()
+		return err
+	})
 	var failed atomic.Bool
 	for i := range d.Population {
 		files.Go(func() (err error) {
@@ -195,25 +235,26 @@ func fill(fsys FS, tmp string, d *Draft) error {
 			return err
 		})
 	}
-	if err := files.Wait(); err != nil {
+	// Both are waited for: nothing reads the members after an error was returned.
+	if err := errors.Join(files.Wait(), digest.Wait()); err != nil {
 		return err
 	}
 	run, err := encodeRun(d, sums)
 	if err != nil {
 		return err
 	}
-	if err := writeDurable(fsys, filepath.Join(tmp, runFile), run); err != nil {
+	if err := writeDurable(fsys, filepath.Join(tmp, RunFile), run.Data); err != nil {
 		return err
 	}
 	return fsys.SyncDir(tmp)
 }
 
 func fillMember(fsys FS, tmp string, d *Draft, i int) (sum [sha256.Size]byte, err error) {
-	data, err := d.Member(i)
+	f, err := d.Member(i)
 	if err != nil {
 		return sum, fmt.Errorf("member %d: %w", i, err)
 	}
-	return sha256.Sum256(data), writeDurable(fsys, filepath.Join(tmp, MemberFile(i)), data)
+	return f.Sum, writeDurable(fsys, filepath.Join(tmp, MemberFile(i)), f.Data)
 }
 
 // discard removes a set. It is renamed first, so that no reader can see half, and
@@ -237,7 +278,7 @@ func discard(fsys FS, path string) error {
 // ReadSet reads the set at path. Every member file is held against the SHA-256
 // that run.ckpt has of it, so that damaged, missing, swapped and foreign files
 // are found; [Decode] and [Checkpoint.Restore] the members next.
-func ReadSet(fsys FS, path string) (*Set, error) {
+func ReadSet(fsys ReadFS, path string) (*Set, error) {
 	s, err := readSet(fsys, path)
 	if err != nil {
 		return nil, fmt.Errorf("ckpt: read the set %s: %w", path, err)
@@ -245,10 +286,10 @@ func ReadSet(fsys FS, path string) (*Set, error) {
 	return s, nil
 }
 
-func readSet(fsys FS, path string) (*Set, error) {
+func readSet(fsys ReadFS, path string) (*Set, error) {
 	s, sums, err := readRun(fsys, path)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", runFile, err)
+		return nil, fmt.Errorf("%s: %w", RunFile, err)
 	}
 	for i, sum := range sums {
 		member, err := readMember(fsys, path, i, len(sums), sum)
@@ -261,7 +302,7 @@ func readSet(fsys FS, path string) (*Set, error) {
 }
 
 // readMember reads the file of member i of n, which must have the sum.
-func readMember(fsys FS, path string, i, n int, sum [sha256.Size]byte) ([]byte, error) {
+func readMember(fsys ReadFS, path string, i, n int, sum [sha256.Size]byte) ([]byte, error) {
 	data, err := fsys.ReadFile(filepath.Join(path, MemberFile(i)))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w: the file of a member of %d is missing: %w", ErrDamaged, n, err)
@@ -281,12 +322,12 @@ func memberDefect(data []byte, have, want [sha256.Size]byte) error {
 	if _, err := decode(data); errors.Is(err, ErrDamaged) {
 		return err
 	}
-	return fmt.Errorf("%w: the file is sound but not the one of this set: its SHA-256 is %x, %s says %x", ErrDamaged, have, runFile, want)
+	return fmt.Errorf("%w: the file is sound but not the one of this set: its SHA-256 is %x, %s says %x", ErrDamaged, have, RunFile, want)
 }
 
 // List returns the updates of the complete sets within dir, ascending; none where
 // there is no such folder.
-func List(fsys FS, dir string) ([]int64, error) {
+func List(fsys ReadFS, dir string) ([]int64, error) {
 	names, err := fsys.ReadDir(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -312,9 +353,9 @@ func List(fsys FS, dir string) ([]int64, error) {
 	return sets, nil
 }
 
-func hasRun(fsys FS, path string) (bool, error) {
+func hasRun(fsys ReadFS, path string) (bool, error) {
 	names, err := fsys.ReadDir(path)
-	return slices.Contains(names, runFile), err
+	return slices.Contains(names, RunFile), err
 }
 
 // Prune removes the complete sets within dir that keep does not want, the oldest
@@ -335,7 +376,7 @@ func Prune(fsys FS, dir string, keep func(update int64) bool) error {
 // SetAside renames a set that is not to be used, so that no reader takes it for a
 // checkpoint, and returns its new path. One that was set aside before goes.
 func SetAside(fsys FS, path string) (string, error) {
-	aside := path + ".damaged"
+	aside := path + asideSuffix
 	err := fsys.RemoveAll(aside)
 	if err == nil {
 		err = fsys.Rename(path, aside)

@@ -1,7 +1,6 @@
 package ckpt
 
 import (
-	"crypto/sha256"
 	"fmt"
 	"math"
 	"os"
@@ -221,10 +220,7 @@ func TestSetsThatAreNotSoundAreRefused(t *testing.T) {
 		}, "run.ckpt: damaged checkpoint"},
 		"run.ckpt of another update": {func(t *testing.T, path string) {
 			other := sampleSet(t, 60)
-			d := draft(other)
-			data, err := encodeRun(&d, make([][sha256.Size]byte, 2))
-			require.NoError(t, err)
-			require.NoError(t, os.WriteFile(filepath.Join(path, "run.ckpt"), data, 0o644))
+			require.NoError(t, os.WriteFile(filepath.Join(path, "run.ckpt"), encodedRun(t, other), 0o644))
 		}, "run.ckpt: damaged checkpoint: it is of update 60"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/vmihailenco/msgpack/v5/msgpcode"
+
 	"brood/tensor"
 )
 
@@ -14,40 +16,45 @@ type dtype struct {
 	name string // "float32"
 	kind byte   // 'f', 'i' or 'u'
 	size int    // bytes
+	// number is MessagePack's code of a plain number of the type, of those that are
+	// written as one.
+	number []byte
 }
 
-// dtypes are those that are read. Only the four of [tensor.DType] are written;
-// the others are what other programs' files hold.
+// dtypes are those that are read, each there once: a type is compared by its
+// address. Only the four of [tensor.DType] are written; the others are what other
+// programs' files hold.
 var dtypes = []dtype{
-	{"<f4", "float32", 'f', 4}, {"<f8", "float64", 'f', 8}, {"<i8", "int64", 'i', 8}, {"<u8", "uint64", 'u', 8},
-	{"<i4", "int32", 'i', 4}, {"<u4", "uint32", 'u', 4}, {"<i2", "int16", 'i', 2}, {"<u2", "uint16", 'u', 2},
-	{"|i1", "int8", 'i', 1}, {"|u1", "uint8", 'u', 1},
+	{"<f4", "float32", 'f', 4, []byte{msgpcode.Float}}, {"<f8", "float64", 'f', 8, []byte{msgpcode.Double}},
+	{"<i8", "int64", 'i', 8, []byte{msgpcode.Int64}}, {"<u8", "uint64", 'u', 8, []byte{msgpcode.Uint64}},
+	{"<i4", "int32", 'i', 4, nil}, {"<u4", "uint32", 'u', 4, nil}, {"<i2", "int16", 'i', 2, nil}, {"<u2", "uint16", 'u', 2, nil},
+	{"|i1", "int8", 'i', 1, nil}, {"|u1", "uint8", 'u', 1, nil},
 }
 
 var (
-	float32Type = dtypes[0]
-	float64Type = dtypes[1]
-	int64Type   = dtypes[2]
-	uint64Type  = dtypes[3]
+	float32Type = &dtypes[0]
+	float64Type = &dtypes[1]
+	int64Type   = &dtypes[2]
+	uint64Type  = &dtypes[3]
 )
 
-func dtypeOf(code string) (dtype, error) {
-	for _, d := range dtypes {
-		if d.code == code {
+func dtypeOf(code string) (*dtype, error) {
+	for i := range dtypes {
+		if d := &dtypes[i]; d.code == code {
 			return d, nil
 		}
 	}
 	switch {
 	case code != "" && code[0] == '>':
-		return dtype{}, fmt.Errorf("element type %q is big-endian; arrays must be little endian (in NumPy: a.astype(a.dtype.newbyteorder('<')))", code)
+		return nil, fmt.Errorf("element type %.40q is big-endian; arrays must be little endian (in NumPy: a.astype(a.dtype.newbyteorder('<')))", code)
 	case code == "|O":
-		return dtype{}, fmt.Errorf("an array of Python objects is refused: it would have to be unpickled")
+		return nil, fmt.Errorf("an array of Python objects is refused: it would have to be unpickled")
 	}
-	return dtype{}, fmt.Errorf("element type %q is not one of float32, float64 and integers of 1 to 8 bytes, little endian", code)
+	return nil, fmt.Errorf("element type %.40q is not one of float32, float64 and integers of 1 to 8 bytes, little endian", code)
 }
 
 // stored is the type as which a tensor's elements are written.
-func stored(d tensor.DType) dtype {
+func stored(d tensor.DType) *dtype {
 	switch d {
 	case tensor.Float64:
 		return float64Type
@@ -61,9 +68,12 @@ func stored(d tensor.DType) dtype {
 
 // value is a tensor as a file holds it.
 type value struct {
-	dtype dtype
+	dtype *dtype
 	shape []int  // empty: a scalar
 	data  []byte // little endian, C order
+	// code is where in the file the element type is: the byte before a number, the
+	// text of an array.
+	code span
 }
 
 // assign writes the elements to dst, which holds as many of type d. Elements of
@@ -89,8 +99,28 @@ func (v *value) assign(dst []byte, d tensor.DType) error {
 	return nil
 }
 
+// Convert writes elements of another program's type to dst, which holds as many of
+// type to, by the rules of [Checkpoint.Restore]: the same type bit for bit, another
+// one where nothing but the precision of a float is lost. src is little endian and
+// code is NumPy's of its type, such as "<f4". The error names the element.
+func Convert(dst []byte, to tensor.DType, src []byte, code string) error {
+	d, err := dtypeOf(code)
+	if err != nil {
+		return fmt.Errorf("ckpt: convert: %w", err)
+	}
+	size := to.Size()
+	if len(src)%d.size != 0 || len(dst)%size != 0 || len(src)/d.size != len(dst)/size {
+		return fmt.Errorf("ckpt: convert: %d bytes of %s do not make %d bytes of %s", len(src), d.name, len(dst), to)
+	}
+	v := value{dtype: d, data: src}
+	if err := v.assign(dst, to); err != nil {
+		return fmt.Errorf("ckpt: convert: %w", err)
+	}
+	return nil
+}
+
 // convert returns the bits, as type to, of one element of type from.
-func convert(raw []byte, from dtype, to tensor.DType) (uint64, error) {
+func convert(raw []byte, from *dtype, to tensor.DType) (uint64, error) {
 	if from.kind == 'f' {
 		return fromFloat(floatElement(raw), to)
 	}

@@ -111,6 +111,9 @@ func (t *Tree) begin(cfg train.Config) error {
 	return t.checkStart()
 }
 
+// maxMetricsLine bounds what a line of metrics.jsonl may take in memory.
+const maxMetricsLine = 1 << 20
+
 // checkStart compares the drawn values with those that the first lines of
 // metrics.jsonl show. They differ where a resumed run was given other ranges, from
 // which it did not draw; then what was there counts.
@@ -124,12 +127,15 @@ func (t *Tree) checkStart() error {
 		return fmt.Errorf("lineage: the run's metrics: %w", err)
 	}
 	defer f.Close()
-	r := bufio.NewReader(f)
+	r := bufio.NewReaderSize(f, maxMetricsLine)
 	changed := false
 	for number := 1; number <= t.Population; number++ {
-		text, err := r.ReadBytes('\n')
+		text, err := r.ReadSlice('\n')
 		if errors.Is(err, io.EOF) {
 			break // the run has just begun
+		}
+		if errors.Is(err, bufio.ErrBufferFull) {
+			return fmt.Errorf("%s:%d: a line of more than %d bytes", path, number, maxMetricsLine)
 		}
 		if err != nil {
 			return fmt.Errorf("%s:%d: %w", path, number, err)

@@ -357,7 +357,7 @@ func TestRestoreRefusesWhatDoesNotFit(t *testing.T) {
 		{"members out of order", func(s *State) { slices.Reverse(s.Members) }, "member 2 at place 0"},
 		{"a member twice", func(s *State) { s.Members[1].ID = 0 }, "two members have the ID 0"},
 		{"negative step", func(s *State) { s.Members[1].Step = -5 }, "step -5"},
-		{"a mark after the step", func(s *State) { s.Members[1].Mark = s.Members[1].Step + 1 }, "mark 21; valid: 0 to its step, 20"},
+		{"a mark after every step", func(s *State) { s.Members[1].Mark = s.Members[1].Step + 1 }, "mark 21; valid: 0 to the last step of any member, 20"},
 		{"a negative mark", func(s *State) { s.Members[1].Mark = -1 }, "mark -1"},
 		{"a score in quarantine", func(s *State) { s.Members[1].Quarantined, s.Members[1].Performance = true, 3 }, "in quarantine and has the performance 3"},
 		{"a return NaN", func(s *State) { s.Members[1].Returns = []float64{1, math.NaN()} }, "member 1: return 1 is NaN"},
@@ -473,4 +473,24 @@ func TestSelectionMovesTheHyperparameter(t *testing.T) {
 			require.Less(t, distance(), start/3, "%s, %s", method, mode)
 		}
 	}
+}
+
+// A member that reported nothing while the others had an interval copies one of them,
+// and its next interval counts from theirs: a mark beyond its own step.
+func TestRestoreOfAMemberThatReportedNothing(t *testing.T) {
+	c := configX(4)
+	c.PerturbationInterval, c.ReadyPercentage, c.TruncationRatio = 2, 0.5, 0.5
+	s := newScheduler(t, c, 1)
+	for step := int64(2); step <= 4; step += 2 {
+		for m := range 3 {
+			require.NoError(t, s.UpdatePerformance(m, float64(m), step))
+		}
+		_, err := s.ExploitAndExplore()
+		require.NoError(t, err)
+	}
+	state := s.State()
+	require.Greater(t, state.Members[3].Mark, state.Members[3].Step, "the case that this test is for")
+	again := newScheduler(t, c, 1)
+	require.NoError(t, again.Restore(state))
+	requireSameStates(t, s.State(), again.State())
 }

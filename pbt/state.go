@@ -49,8 +49,12 @@ func (s *Scheduler) Restore(state State) error {
 	if err := checkPopulation(&s.config, state.Members); err != nil {
 		return fmt.Errorf("%w: %w", ErrState, err)
 	}
+	last := int64(0)
 	for i := range state.Members {
-		if err := s.checkStored(i, &state.Members[i]); err != nil {
+		last = max(last, state.Members[i].Step)
+	}
+	for i := range state.Members {
+		if err := s.checkStored(i, &state.Members[i], last); err != nil {
 			return fmt.Errorf("%w: %w", ErrState, err)
 		}
 	}
@@ -63,15 +67,16 @@ func (s *Scheduler) Restore(state State) error {
 }
 
 // checkStored checks what checkPopulation leaves open: what only a scheduler
-// promises of the member at place i.
-func (s *Scheduler) checkStored(i int, m *Member) error {
+// promises of the member at place i. last is the most steps of any: a member that
+// reported nothing and copied another has a mark beyond its own step.
+func (s *Scheduler) checkStored(i int, m *Member, last int64) error {
 	switch {
 	case m.ID != i:
 		return fmt.Errorf("member %d at place %d", m.ID, i)
 	case m.Step < 0:
 		return fmt.Errorf("member %d has step %d; valid: at least 0", i, m.Step)
-	case m.Mark < 0 || m.Mark > m.Step:
-		return fmt.Errorf("member %d has mark %d; valid: 0 to its step, %d", i, m.Mark, m.Step)
+	case m.Mark < 0 || m.Mark > last:
+		return fmt.Errorf("member %d has mark %d; valid: 0 to the last step of any member, %d", i, m.Mark, last)
 	case m.Quarantined && finite(m.Performance):
 		return fmt.Errorf("member %d is in quarantine and has the performance %v; valid: none", i, m.Performance)
 	case m.Baseline != nil && !finite(*m.Baseline):

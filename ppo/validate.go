@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -14,6 +15,8 @@ import (
 const (
 	// maxWidth bounds widths and quantiles: beyond it a number is a typing error.
 	maxWidth = 1 << 16
+	// maxLayers bounds the hidden layers for the same reason.
+	maxLayers = 256
 	// maxRows: permutations hold 32-bit row numbers.
 	maxRows = math.MaxInt32
 )
@@ -79,6 +82,7 @@ func Validate(e EnvConfig, policy PolicyConfig, critic CriticConfig, ppo Config)
 }
 
 func (c *checker) policy(p PolicyConfig) {
+	c.field(len(p.Hidden) <= maxLayers, "policy.hidden", len(p.Hidden), "must be a list of at most %d layers", maxLayers)
 	for i, width := range p.Hidden {
 		c.field(width >= 1 && width <= maxWidth, fmt.Sprintf("policy.hidden[%d]", i), width, "must be 1 to %d", maxWidth)
 	}
@@ -132,15 +136,34 @@ func (c *checker) batch(e EnvConfig, ppo Config) {
 func divisors(n, most int64) string {
 	const shown = 16
 	var list []string
-	for d := int64(1); d <= most; d++ {
+	add := func(d int64) bool {
+		if len(list) == shown {
+			list = append(list, "...")
+		}
+		if len(list) > shown {
+			return false
+		}
+		list = append(list, strconv.FormatInt(d, 10))
+		return true
+	}
+	// Divisors come in pairs, of which the smaller is at most the root: n can be two
+	// thousand millions.
+	var larger []int64
+	for d := int64(1); d <= most && d*d <= n; d++ {
 		if n%d != 0 {
 			continue
 		}
-		if len(list) == shown {
-			list = append(list, "...")
+		if !add(d) {
+			return strings.Join(list, ", ")
+		}
+		if pair := n / d; pair != d && pair <= most {
+			larger = append(larger, pair)
+		}
+	}
+	for _, d := range slices.Backward(larger) {
+		if !add(d) {
 			break
 		}
-		list = append(list, strconv.FormatInt(d, 10))
 	}
 	return strings.Join(list, ", ")
 }

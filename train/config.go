@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"brood/kernels"
 	"brood/pbt"
 	"brood/ppo"
+	"brood/store"
 
 	"github.com/goccy/go-yaml"
 )
@@ -46,6 +48,22 @@ type CheckpointConfig struct {
 	// KeepBest keeps the checkpoint whose best member's score is the best so far.
 	// Default false.
 	KeepBest bool `yaml:"keep_best"`
+	// URL is a second place for every checkpoint that is complete: a folder, or
+	// s3://BUCKET/PREFIX, as [store.Check] says. Default empty: none.
+	URL string `yaml:"url"`
+}
+
+// absolute makes a folder's path one that does not depend on where the process runs.
+func (c *CheckpointConfig) absolute() error {
+	if c.URL == "" || strings.Contains(c.URL, "://") {
+		return nil
+	}
+	path, err := filepath.Abs(c.URL)
+	if err != nil {
+		return fmt.Errorf("train: checkpoint.url: %w", err)
+	}
+	c.URL = path
+	return nil
 }
 
 // RunConfig is the config section run.
@@ -163,8 +181,11 @@ func (c Config) EngineConfig() (*kernels.Config, error) {
 // section, each with the place where it was set.
 func (c Config) Validate() error {
 	v := &validation{places: c.places, seen: map[string]bool{}}
-	_, err := c.EngineConfig()
+	engine, err := c.EngineConfig()
 	v.add(err)
+	if err == nil {
+		c.validateSize(v, engine)
+	}
 	v.add(c.PBT.Validate())
 	names := c.hyperparameterNames()
 	c.validateEvolved(v, names)
@@ -174,6 +195,11 @@ func (c Config) Validate() error {
 	}
 	if c.Checkpoint.Keep < 1 {
 		v.field("checkpoint.keep", c.Checkpoint.Keep, "must be at least 1")
+	}
+	if c.Checkpoint.URL != "" {
+		if err := store.Check(c.Checkpoint.URL); err != nil {
+			v.problem("checkpoint.url", err.Error())
+		}
 	}
 	switch k := c.Checkpoint.KeepEvery; {
 	case k < 0 || k > math.MaxInt32:
@@ -268,6 +294,11 @@ func (c Config) validateEvolved(v *validation, names hyperparameters) {
 // validateSchedule checks that what is scheduled exists, has a use, is no
 // business of PBT's, and comes in the order of updates.
 func (c Config) validateSchedule(v *validation, names hyperparameters) {
+	type moment struct {
+		update int64
+		name   string
+	}
+	scheduled := make(map[moment]bool, len(c.Run.Schedule))
 	for i, s := range c.Run.Schedule {
 		key := fmt.Sprintf("run.schedule.%d", i)
 		if s.Update < 0 {
@@ -276,10 +307,11 @@ func (c Config) validateSchedule(v *validation, names hyperparameters) {
 		if i > 0 && s.Update < c.Run.Schedule[i-1].Update {
 			v.field(key+".update", s.Update, fmt.Sprintf("must be at least %d, which the element before it has", c.Run.Schedule[i-1].Update))
 		}
-		same := func(before ScheduledValue) bool { return before.Update == s.Update && before.Name == s.Name }
-		if slices.ContainsFunc(c.Run.Schedule[:i], same) {
+		at := moment{s.Update, s.Name}
+		if scheduled[at] {
 			v.field(key+".name", s.Name, fmt.Sprintf("it is scheduled twice for update %d", s.Update))
 		}
+		scheduled[at] = true
 		if slices.ContainsFunc(c.PBT.Hyperparameters, func(h pbt.Hyperparameter) bool { return h.Name == s.Name }) {
 			v.field(key+".name", s.Name, "pbt.hyperparameters evolves it; it can be evolved or scheduled")
 		}

@@ -33,7 +33,7 @@ type FieldError struct {
 // Error returns "place: key: problem".
 func (e *FieldError) Error() string {
 	var parts []string
-	for _, p := range []string{e.Place, e.Key, e.Problem} {
+	for _, p := range []string{shortened(e.Place, maxShown), shortened(e.Key, maxShown), shortened(e.Problem, maxProblem)} {
 		if p != "" {
 			parts = append(parts, p)
 		}
@@ -62,6 +62,9 @@ func (e *ConfigError) Is(target error) bool { return target == ErrConfig }
 func configError(mistakes []error) error {
 	if len(mistakes) == 0 {
 		return nil
+	}
+	if more := len(mistakes) - maxMistakes; more > 0 {
+		mistakes = append(mistakes[:maxMistakes:maxMistakes], &FieldError{Problem: fmt.Sprintf("and %d more mistakes", more)})
 	}
 	return &ConfigError{Mistakes: mistakes}
 }

@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 )
 
 // Setting overrides one key of a configuration.
@@ -43,9 +42,9 @@ func (s Setting) apply(dst any, places map[string]place) []error {
 		err.Place = origin
 		return []error{err}
 	}
-	file, parseErr := parser.ParseBytes([]byte(text), 0)
-	if parseErr != nil {
-		return []error{&FieldError{Place: origin, Key: path, Problem: "the value is not valid YAML: " + firstLines(parseErr.Error())}}
+	file, problem := parse([]byte(text))
+	if problem != "" {
+		return []error{&FieldError{Place: origin, Key: path, Problem: "the value: " + problem}}
 	}
 	if len(file.Docs) != 1 || file.Docs[0].Body == nil {
 		return []error{&FieldError{Place: origin, Key: path, Problem: "there is no value after ="}}

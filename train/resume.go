@@ -29,7 +29,7 @@ func Resume(dir string, settings []Setting, opts Options) (*Run, error) {
 		return nil, fmt.Errorf("train: no run folder: %w", err)
 	}
 	if !slices.Contains(names, configFile) {
-		return nil, fmt.Errorf("%w: %s is no run folder: it has no %s", ErrNoCheckpoint, dir, configFile)
+		return nil, fmt.Errorf("%w in %s, which is no run folder: it has no %s", ErrNoCheckpoint, dir, configFile)
 	}
 	release, err := opts.FS.Lock(dir)
 	if err != nil {
@@ -79,6 +79,9 @@ func resume(dir string, settings []Setting, opts Options) (*Run, error) {
 	if err := r.restore(set, old); err != nil {
 		return nil, errors.Join(fmt.Errorf("train: resume from %s: %w", path, err), r.Close())
 	}
+	if err := r.openMirror(true); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
 	if err := ckpt.WriteFile(opts.FS, configPath, r.yaml); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
@@ -93,6 +96,9 @@ func restart(cfg Config, opts Options) (*Run, error) {
 		return nil, err
 	}
 	if err := r.fillFolder(); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	if err := r.openMirror(true); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
@@ -160,12 +166,17 @@ func (r *Run) restore(set *ckpt.Set, old Config) error {
 			r.scores[m] = *state.Scores[m]
 		}
 	}
+	r.id = state.Run
+	if r.id == "" {
+		r.id = randomID()
+	}
 	if state.Outcomes != nil {
 		r.outcomes = *state.Outcomes
 	}
 	if len(state.Quarantined) == len(r.quarantined) {
 		r.quarantined = state.Quarantined
 	}
+	r.restored = &mirrored{update: set.Update, population: len(set.Members)}
 	r.updates, r.saved, r.exploits = set.Update, set.Update, set.Run.Exploits
 	r.trained = time.Duration(set.Run.Seconds * float64(time.Second))
 	if !r.opts.InMemory && r.cfg.Checkpoint.KeepBest {

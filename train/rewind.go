@@ -3,7 +3,6 @@ package train
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 
@@ -39,7 +38,7 @@ func (m *Moment) Layout() *tensor.Layout { return m.run.engine.Layout() }
 // LoadRun reads the configuration of a run folder.
 func LoadRun(dir string, settings ...Setting) (Config, error) {
 	path := filepath.Join(dir, configFile)
-	text, err := os.ReadFile(path)
+	text, err := ckpt.OS.ReadFile(path)
 	if err != nil {
 		return Config{}, fmt.Errorf("train: no run folder: %w", err)
 	}

@@ -105,14 +105,19 @@ type Run struct {
 	startedAt int64
 	// saved is the update of the last checkpoint on disk; -1: none. saving is one
 	// that is being written while training goes on; nil: none.
-	saved  int64
-	saving *saving
-	// waited is how long training stood still for checkpoints in this process.
-	waited time.Duration
+	saved       int64
+	saving      *saving
+	checkpoints CheckpointSummary
 	// bestSet is the update of the checkpoint with the best score, bestScore; -1:
 	// none has one.
 	bestSet   int64
 	bestScore float64
+	// id is drawn when a run begins, and stays for all its processes.
+	id string
+	// mirror copies checkpoints to checkpoint.url; nil: none is given.
+	mirror *mirror
+	// restored is the checkpoint that the run went on from; nil: it began anew.
+	restored *mirrored
 	// releaseFolder gives the run folder back; nil: it is not locked.
 	releaseFolder func() error
 	// begun is the number of updates begun, with an engine that runs ahead.
@@ -129,6 +134,9 @@ func New(cfg Config, opts Options) (*Run, error) {
 		return nil, err
 	}
 	if err := r.createFolder(); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	if err := r.openMirror(false); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil
@@ -149,6 +157,7 @@ func begin(cfg Config, opts Options) (*Run, error) {
 	if err := r.applySchedule(); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
+	r.id = randomID()
 	return r, nil
 }
 
@@ -160,6 +169,9 @@ type evolved struct {
 
 // prepare makes a run without touching the disk.
 func prepare(cfg Config, opts Options) (*Run, error) {
+	if err := cfg.Checkpoint.absolute(); err != nil {
+		return nil, err
+	}
 	text, err := cfg.YAML()
 	if err != nil {
 		return nil, err
@@ -244,7 +256,7 @@ func (r *Run) Train(ctx context.Context) (*Summary, error) {
 	if err := r.insist(ctx, summaryFile, func() error { return r.writeSummary(summary) }); err != nil {
 		return nil, r.whole(err)
 	}
-	return summary, nil
+	return summary, r.finishMirror()
 }
 
 // update does one update of every member, and what is due after it.
@@ -330,6 +342,9 @@ func (r *Run) secondsSoFar() float64 {
 // Close releases the engine and the files; it may be called twice.
 func (r *Run) Close() error {
 	err := errors.Join(r.finishSaving(), r.engine.Close())
+	if r.mirror != nil {
+		r.mirror.close()
+	}
 	for _, log := range []**appendLog{&r.metrics, &r.decisions} {
 		if *log != nil {
 			err = errors.Join(err, (*log).close())

@@ -1,11 +1,14 @@
 package train
 
 import (
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
 	"path/filepath"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"brood/ckpt"
@@ -27,6 +30,8 @@ type runState struct {
 	Quarantined []bool `json:"quarantined,omitempty"`
 	// Outcomes of exploits; nil in checkpoints of before there were any.
 	Outcomes *outcomes `json:"outcomes,omitempty"`
+	// Run identifies the run over all its processes; empty in old checkpoints.
+	Run string `json:"run,omitempty"`
 	// Best is the best performance of the members, by which the best checkpoint is
 	// known; nil: none has one.
 	Best *float64 `json:"best,omitempty"`
@@ -43,9 +48,15 @@ type saving struct {
 	// logs are the files whose sizes the checkpoint names.
 	logs []*appendLog
 	keep ckpt.Retention
-	done chan error
-	// stay is why old checkpoints were not removed; set before done.
-	stay error
+	// mirror is where it goes next; nil: nowhere.
+	mirror   *mirror
+	mirrored mirrored
+	done     chan error
+	// Set before done: why old checkpoints were not removed, the bytes of all
+	// members' files, and the time from the snapshot to the last byte on disk.
+	stay  error
+	bytes atomic.Int64
+	took  time.Duration
 }
 
 // save writes a checkpoint of the present update and then removes those that
@@ -59,7 +70,7 @@ func (r *Run) save() error {
 			return err
 		}
 	}
-	return r.finishSaving()
+	return r.awaitSaving() // there is no training that would wait
 }
 
 // beginSaving begins a checkpoint of the present update. Training waits for a copy
@@ -69,8 +80,7 @@ func (r *Run) beginSaving() error {
 	if r.opts.InMemory {
 		return nil
 	}
-	began := time.Now()
-	defer func() { r.waited += time.Since(began) }()
+	defer r.waiting(time.Now())
 	if x := r.saving; x != nil {
 		r.warnOfSave(x.update, r.awaitSaving())
 	}
@@ -94,10 +104,12 @@ func (r *Run) beginSaving() error {
 
 // finishSaving waits for the checkpoint that is being written, where there is one.
 func (r *Run) finishSaving() error {
-	began := time.Now()
-	defer func() { r.waited += time.Since(began) }()
+	defer r.waiting(time.Now())
 	return r.awaitSaving()
 }
+
+// waiting counts the time since began as one in which training stood still.
+func (r *Run) waiting(began time.Time) { r.checkpoints.WaitSeconds += time.Since(began).Seconds() }
 
 func (r *Run) awaitSaving() error {
 	x := r.saving
@@ -106,14 +118,28 @@ func (r *Run) awaitSaving() error {
 	}
 	r.saving = nil
 	if err := <-x.done; err != nil {
+		r.checkpoints.Failed++
 		return err
 	}
 	r.saved = x.update
+	r.checkpoints.Written++
+	r.checkpoints.WriteSeconds += x.took.Seconds()
+	r.checkpoints.Bytes += x.bytes.Load()
 	r.rankSet(x.update, x.best)
 	if x.stay != nil {
 		r.opts.Warn(fmt.Sprintf("old checkpoints stay: %v", x.stay))
 	}
+	r.tellOfMirror()
 	return nil
+}
+
+func (r *Run) tellOfMirror() {
+	if r.mirror == nil {
+		return
+	}
+	for _, message := range r.mirror.tell() {
+		r.opts.Warn(message)
+	}
 }
 
 // warnOfSave tells of a checkpoint that could not be written.
@@ -131,7 +157,7 @@ const maxEncoded = 64 << 20
 func (r *Run) prepareSaving() (*saving, error) {
 	x := &saving{update: r.updates, done: make(chan error, 1), logs: []*appendLog{r.metrics, r.decisions}, best: math.NaN()}
 	state := runState{Scheduler: r.schedule.State(), MetricsBytes: r.metrics.end(), DecisionsBytes: r.decisions.end(),
-		Quarantined: r.quarantined, Outcomes: &r.outcomes}
+		Quarantined: r.quarantined, Outcomes: &r.outcomes, Run: r.id}
 	for m := range r.scores {
 		performance := r.performance(m)
 		x.metas = append(x.metas, r.meta(performance))
@@ -142,6 +168,8 @@ func (r *Run) prepareSaving() (*saving, error) {
 	}
 	state.Best = stats.OrNil(x.best)
 	x.keep = r.retention(x.update, x.best)
+	x.mirror = r.mirror
+	x.mirrored = mirrored{update: r.updates, population: len(r.scores), logs: r.logSizes(), keep: x.keep}
 	scheduler, err := json.Marshal(state)
 	if err != nil {
 		return nil, err
@@ -156,6 +184,7 @@ func (r *Run) prepareSaving() (*saving, error) {
 
 // write completes the checkpoint, writes it and removes those that nothing keeps.
 func (x *saving) write(fs ckpt.FS, dir string) {
+	began := time.Now()
 	x.done <- func() error {
 		// A checkpoint names sizes of these files, so they must be durable before it.
 		for _, log := range x.logs {
@@ -167,10 +196,19 @@ func (x *saving) write(fs ckpt.FS, dir string) {
 		if err != nil {
 			return err
 		}
-		x.draft.Run.Digest = tensor.Digest(members...)
-		x.draft.Member = func(m int) ([]byte, error) { return ckpt.Encode(members[m], x.metas[m], true) }
+		x.draft.Digest = func() [sha256.Size]byte { return tensor.Digest(members...) }
+		x.draft.Member = func(m int) (ckpt.Encoded, error) {
+			f, err := ckpt.EncodeFile(members[m], x.metas[m], true)
+			x.bytes.Add(int64(len(f.Data)))
+			return f, err
+		}
 		if _, err := ckpt.WriteSet(fs, dir, x.draft); err != nil {
 			return err
+		}
+		x.took = time.Since(began)
+		if x.mirror != nil {
+			x.mirror.offer(&x.mirrored)
+			x.keep.Also = append(slices.Clone(x.keep.Also), x.mirror.needs()...)
 		}
 		x.stay = prune(fs, dir, x.keep)
 		return nil
@@ -192,9 +230,9 @@ func (r *Run) retention(update int64, best float64) ckpt.Retention {
 	keep := ckpt.Retention{Last: c.Keep, Multiple: c.KeepEvery * c.Every}
 	switch {
 	case c.KeepBest && r.better(best, r.bestScore):
-		keep.Best = []int64{update}
+		keep.Also = []int64{update}
 	case c.KeepBest:
-		keep.Best = []int64{r.bestSet}
+		keep.Also = []int64{r.bestSet}
 	}
 	return keep
 }

@@ -40,10 +40,26 @@ type Summary struct {
 	// Strategies and Changes count the outcomes of exploits; see Outcome.
 	Strategies []ExploitSummary `json:"strategies"`
 	Changes    []ExploitSummary `json:"changes"`
+	// Checkpoints is what checkpoints cost this process.
+	Checkpoints CheckpointSummary `json:"checkpoints"`
 	// Members by index.
 	Members []MemberSummary `json:"members"`
 
 	mode pbt.MetricMode
+}
+
+// CheckpointSummary is what the checkpoints of a process cost.
+type CheckpointSummary struct {
+	Written int64 `json:"written"`
+	// Failed are those that could not be written.
+	Failed int64 `json:"failed"`
+	// Bytes of the members' files, and the seconds from the snapshots to the last
+	// byte on disk.
+	Bytes        int64   `json:"bytes"`
+	WriteSeconds float64 `json:"write_seconds"`
+	// WaitSeconds is how long training stood still; at the end there is none that
+	// would.
+	WaitSeconds float64 `json:"wait_seconds"`
 }
 
 // Best is the best member and how it was found to be.
@@ -90,7 +106,7 @@ func (r *Run) summarise(ctx context.Context, stopped bool) (*Summary, error) {
 		return nil, fmt.Errorf("train: the last score: %w", err)
 	}
 	s := &Summary{Run: r.opts.Dir, Env: r.cfg.Env.ID, Device: r.engine.Name(), Population: len(r.scores),
-		EnvSteps: r.envSteps(), Updates: r.updates, Seconds: r.secondsSoFar(), Exploits: r.exploits, mode: r.cfg.PBT.MetricMode}
+		EnvSteps: r.envSteps(), Updates: r.updates, Seconds: r.secondsSoFar(), Exploits: r.exploits, Checkpoints: r.checkpoints, mode: r.cfg.PBT.MetricMode}
 	s.Strategies, s.Changes = r.outcomes.summaries()
 	if s.Seconds > 0 {
 		s.EnvStepsPerSecond = float64(s.EnvSteps) / s.Seconds

@@ -189,3 +189,77 @@ func TestRetentionOfTheBest(t *testing.T) {
 		}
 	}
 }
+
+// soundness is what Verify says, by the path within the folder.
+func soundness(t *testing.T, path string) map[string]bool {
+	t.Helper()
+	verdicts, err := Verify(path)
+	require.NoError(t, err)
+	sound := map[string]bool{}
+	for _, v := range verdicts {
+		name, err := filepath.Rel(path, v.Path)
+		require.NoError(t, err)
+		sound[name] = v.Sound()
+		require.Equal(t, v.Sound(), len(v.Problems) == 0 || v.SetAside)
+	}
+	return sound
+}
+
+func TestVerify(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a")
+	trainNew(t, smallConfig(t), Options{Dir: dir})
+	want := map[string]bool{"config.yaml": true, "checkpoints/00000010": true, "checkpoints/00000012": true,
+		"metrics.jsonl": true, "decisions.jsonl": true, "best.ckpt": true}
+	require.Equal(t, want, soundness(t, dir))
+	require.Equal(t, map[string]bool{".": true}, soundness(t, filepath.Join(dir, "best.ckpt")))
+	require.Equal(t, map[string]bool{".": true}, soundness(t, filepath.Join(dir, "checkpoints", "00000010", "run.ckpt")))
+	require.Equal(t, map[string]bool{"00000010": true, "00000012": true}, soundness(t, filepath.Join(dir, "checkpoints")))
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "checkpoints", ".tmp-00000013"), 0o755))
+	require.Equal(t, want, soundness(t, dir), "what is being written is not judged")
+
+	member := func(i int) string { return filepath.Join(dir, "checkpoints", "00000010", ckpt.MemberFile(i)) }
+	for what, damage := range map[string]struct {
+		do   func()
+		want string
+	}{
+		"a flipped bit": {func() { flip(t, member(1)) }, "member-001.ckpt: damaged checkpoint"},
+		"swapped members": {func() {
+			require.NoError(t, os.Rename(member(2), member(9)))
+			require.NoError(t, os.Rename(member(3), member(2)))
+			require.NoError(t, os.Rename(member(9), member(3)))
+		}, "member-002.ckpt: damaged checkpoint: the file is sound but not the one of this set"},
+		"a foreign file": {func() { require.NoError(t, os.Rename(member(0), member(8))) }, "member-008.ckpt: damaged checkpoint: it does not belong to this set"},
+		"no run.ckpt": {func() { require.NoError(t, os.Remove(filepath.Join(dir, "checkpoints", "00000010", "run.ckpt"))) },
+			"run.ckpt: damaged checkpoint: it is missing, the set is not complete"},
+	} {
+		saved := t.TempDir()
+		require.NoError(t, os.CopyFS(saved, os.DirFS(dir)))
+		damage.do()
+		want["checkpoints/00000010"] = false
+		require.Equal(t, want, soundness(t, dir), what)
+		verdicts, err := Verify(filepath.Join(dir, "checkpoints", "00000010"))
+		if what == "no run.ckpt" {
+			require.ErrorIs(t, err, ErrNoCheckpoint)
+			verdicts, err = Verify(filepath.Join(dir, "checkpoints"))
+		}
+		require.NoError(t, err)
+		var texts []string
+		for _, problem := range verdicts[0].Problems {
+			texts = append(texts, verdicts[0].Problem(problem))
+		}
+		require.Contains(t, strings.Join(texts, "\n"), damage.want)
+		require.NoError(t, os.RemoveAll(dir))
+		require.NoError(t, os.CopyFS(dir, os.DirFS(saved)))
+		want["checkpoints/00000010"] = true
+	}
+
+	require.NoError(t, os.Truncate(filepath.Join(dir, "metrics.jsonl"), 100))
+	flip(t, filepath.Join(dir, "best.ckpt"))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "config.yaml"), []byte("env: {ID: 3}"), 0o644))
+	want["metrics.jsonl"], want["best.ckpt"], want["config.yaml"] = false, false, false
+	require.Equal(t, want, soundness(t, dir))
+	_, err := Verify(t.TempDir())
+	require.ErrorIs(t, err, ErrNoCheckpoint)
+	_, err = Verify(filepath.Join(dir, "nowhere"))
+	require.ErrorIs(t, err, os.ErrNotExist)
+}

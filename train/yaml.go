@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
-	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
 )
 
@@ -43,9 +42,9 @@ type decoder struct {
 // receives where each key was set.
 func decodeDocument(origin string, text []byte, dst any, places map[string]place) []error {
 	d := &decoder{origin: origin, lines: true, places: places}
-	file, err := parser.ParseBytes(text, 0)
-	if err != nil {
-		return []error{&FieldError{Place: origin, Problem: "not valid YAML: " + firstLines(err.Error())}}
+	file, problem := parse(text)
+	if problem != "" {
+		return []error{&FieldError{Place: origin, Problem: problem}}
 	}
 	switch n := len(file.Docs); {
 	case n > 1:

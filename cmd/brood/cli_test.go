@@ -166,7 +166,11 @@ func TestExitCodesAndMessages(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "damaged.ckpt"), member, 0o644))
 	_, errs, code = brood(t, dir, "train", "small.yaml", "--out", "incomplete", "--quiet")
 	require.Zero(t, code, errs)
-	require.NoError(t, os.Remove(filepath.Join(dir, "incomplete/checkpoints/00000012/member-002.ckpt")))
+	sets, err := filepath.Glob(filepath.Join(dir, "incomplete/checkpoints/*"))
+	require.NoError(t, err)
+	for _, set := range sets {
+		require.NoError(t, os.Remove(filepath.Join(set, "member-002.ckpt")))
+	}
 	tests := []struct {
 		args string
 		code int
@@ -185,7 +189,7 @@ func TestExitCodesAndMessages(t *testing.T) {
 		{"train small.yaml --out done/best.ckpt/x", 1, "not a directory"},
 		{"resume", 2, "brood resume takes one argument, the run folder; got 0"},
 		{"resume nowhere", 2, "nowhere"},
-		{"resume incomplete", 1, "member-002.ckpt of 4 members is missing"},
+		{"resume incomplete", 1, "is sound; `brood inspect --verify incomplete` lists them"},
 		{"resume done --set env.id=Acrobot-v1", 2, "env.id: Acrobot-v1 cannot be resumed: the run was made with CartPole-v1"},
 		{"eval", 2, "takes one argument"},
 		{"eval nowhere", 2, "nowhere"},
@@ -195,6 +199,9 @@ func TestExitCodesAndMessages(t *testing.T) {
 		{"resume .", 2, "no complete checkpoint in ."},
 		{"inspect damaged.ckpt", 1, "damaged checkpoint"},
 		{"inspect done --json --digest", 2, "--digest prints the digest alone"},
+		{"inspect done --verify --digest", 2, "--digest prints the digest alone"},
+		{"inspect nowhere --verify", 2, "nowhere"},
+		{"inspect . --verify", 2, "no complete checkpoint"},
 		{"presets x", 2, `unknown command "x" for "brood presets"`},
 	}
 	for _, test := range tests {
@@ -208,6 +215,44 @@ func TestExitCodesAndMessages(t *testing.T) {
 	runs, err := filepath.Glob(filepath.Join(dir, "runs", "*"))
 	require.NoError(t, err)
 	assert.Empty(t, runs, "a run that was refused leaves no folder")
+}
+
+// Damage is listed, and a resume goes on from what is sound and says so.
+func TestDamageForPeople(t *testing.T) {
+	dir := workplace(t)
+	_, errs, code := brood(t, dir, "train", "small.yaml", "--out", "a", "--quiet")
+	require.Zero(t, code, errs)
+	out, errs, code := brood(t, dir, "inspect", "--verify", "a")
+	require.Zero(t, code, errs)
+	assert.Regexp(t, `(?m)^sound      a/checkpoints/00000012  4 members$`, out)
+	assert.NotContains(t, out, "damaged")
+
+	path := filepath.Join(dir, "a/checkpoints/00000012/member-002.ckpt")
+	member, err := os.ReadFile(path)
+	require.NoError(t, err)
+	at := bytes.Index(member, []byte("actor.2.weight"))
+	require.Positive(t, at)
+	member[at+100] ^= 1
+	require.NoError(t, os.WriteFile(path, member, 0o644))
+	out, errs, code = brood(t, dir, "inspect", "--verify", "a")
+	require.Equal(t, 1, code)
+	assert.Regexp(t, `(?m)^damaged    a/checkpoints/00000012  4 members\n             member-002.ckpt: damaged checkpoint: section \w+, tensor `, out)
+	assert.Regexp(t, `brood: damaged checkpoint: 1 of \d are not sound\n`, errs)
+	out, _, code = brood(t, dir, "inspect", "--verify", "--json", "a/checkpoints/00000012")
+	require.Equal(t, 1, code)
+	var list []map[string]any
+	require.NoError(t, json.Unmarshal([]byte(out), &list))
+	require.Len(t, list, 1)
+	assert.Equal(t, false, list[0]["sound"])
+	assert.Len(t, list[0]["problems"], 1)
+
+	_, errs, code = brood(t, dir, "resume", "a")
+	require.Zero(t, code, errs)
+	assert.Contains(t, errs, "warning: ckpt: read the set a/checkpoints/00000012: member-002.ckpt: damaged checkpoint: section ")
+	assert.Regexp(t, `the run goes on from the checkpoint of update \d+; the damaged one is set aside as a/checkpoints/00000012.damaged`, errs)
+	out, errs, code = brood(t, dir, "inspect", "--verify", "a")
+	require.Zero(t, code, errs)
+	assert.Contains(t, out, "set aside  a/checkpoints/00000012.damaged")
 }
 
 func TestDoctorAndPresetsAndHelp(t *testing.T) {

@@ -28,18 +28,22 @@ type inspectedSection struct {
 }
 
 func newInspect() *cobra.Command {
-	var asJSON, digest bool
+	var asJSON, digest, verify bool
 	cmd := &cobra.Command{
 		Use:   "inspect CHECKPOINT|DIR",
 		Short: "Say what a checkpoint holds",
-		Long:  "Say what a checkpoint, or that of the best member of a run folder, holds; its checksums are verified.",
-		Args:  oneArgument("a checkpoint or a run folder"),
+		Long: "Say what a checkpoint, or that of the best member of a run folder, holds; its checksums are verified.\n" +
+			"With --verify: read every file of every checkpoint, and say of each whether it is sound.",
+		Args: oneArgument("a checkpoint or a run folder"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			out := cmd.OutOrStdout()
+			if digest && (asJSON || verify) {
+				return usage("--digest prints the digest alone; it goes with no other flag")
+			}
+			if verify {
+				return runVerify(out, args[0], asJSON)
+			}
 			if digest {
-				if asJSON {
-					return usage("--digest prints the digest alone; it does not go with --json")
-				}
 				sum, err := train.Digest(args[0])
 				if err == nil {
 					fmt.Fprintf(out, "%x\n", sum)
@@ -58,6 +62,7 @@ func newInspect() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
+	cmd.Flags().BoolVar(&verify, "verify", false, "list every checkpoint and whether it is sound; exit code 1 if any is damaged")
 	cmd.Flags().BoolVar(&digest, "digest", false, "print the SHA-256 over all members' sections and nothing else")
 	return cmd
 }

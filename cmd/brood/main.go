@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"brood/ckpt"
+	"brood/convert"
 	"brood/train"
 
 	"github.com/spf13/cobra"
@@ -61,7 +62,8 @@ func isUsage(err error) bool {
 	if errors.Is(err, ckpt.ErrDamaged) {
 		return false
 	}
-	for _, mistake := range []error{errUsage, train.ErrConfig, train.ErrRunExists, train.ErrNoCheckpoint, fs.ErrNotExist} {
+	for _, mistake := range []error{errUsage, train.ErrConfig, train.ErrRunExists, ckpt.ErrLocked, train.ErrNoCheckpoint, convert.ErrMismatch,
+		convert.ErrExists, fs.ErrNotExist} {
 		if errors.Is(err, mistake) {
 			return true
 		}
@@ -95,7 +97,7 @@ func newRoot() *cobra.Command {
 		return usage("%v; see `%s --help`", err, cmd.CommandPath())
 	})
 	root.AddCommand(newTrain(), newResume(), newEval(), newInspect(), newLineage(), newReplay(), newDoctor(), newPresets())
-	root.AddCommand(newCounterfactual(), newExperiment())
+	root.AddCommand(newCounterfactual(), newExperiment(), newConvert())
 	return root
 }
 

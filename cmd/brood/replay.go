@@ -80,7 +80,9 @@ func replayConfig(dir string, member *optionalNumber, steps int64, settings []tr
 	if err != nil {
 		return train.Config{}, 0, err
 	}
-	cfg, err := train.LoadRun(dir, settings...)
+	// The run's place for checkpoints is not this one's.
+	own := train.Setting{Origin: "replay", Key: "checkpoint.url", Value: `""`}
+	cfg, err := train.LoadRun(dir, append([]train.Setting{own}, settings...)...)
 	if err != nil {
 		return train.Config{}, 0, err
 	}

@@ -28,8 +28,8 @@ type Engine struct {
 }
 
 var (
-	_ kernels.Engine      = (*Engine)(nil)
-	_ kernels.Pipelined   = (*Engine)(nil)
+	_ kernels.Engine    = (*Engine)(nil)
+	_ kernels.Pipelined = (*Engine)(nil)
 )
 
 // New makes an engine on the GPUs with the given ordinals, each of which takes a

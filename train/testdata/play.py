@@ -32,6 +32,12 @@ def act(observation, discrete):
 
 env = gymnasium.make(checkpoint["env"]["id"])
 discrete = isinstance(env.action_space, gymnasium.spaces.Discrete)
+if "observations" in request:  # what would it do there?
+    actions = [act(observation, discrete) for observation in request["observations"]]
+    if not discrete:
+        actions = [float(np.clip(action, env.action_space.low, env.action_space.high)[0]) for action in actions]
+    print(json.dumps(actions))
+    sys.exit()
 returns, lengths = [], []
 for episode in range(request["episodes"]):
     observation, _ = env.reset(seed=episode)

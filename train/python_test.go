@@ -1,0 +1,139 @@
+package train
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"brood/env"
+	"brood/internal/pyenv"
+	"brood/tensor"
+)
+
+// witness passes an environment on and writes down what is seen and done there.
+type witness struct {
+	env.Vector
+	mutex   sync.Mutex
+	seen    [][]float32
+	actions []float32
+}
+
+func (w *witness) Observe(b *env.Batch, obs []float32, ld int) {
+	w.Vector.Observe(b, obs, ld)
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	for i := range b.N {
+		w.seen = append(w.seen, append([]float32{}, obs[i*ld:i*ld+w.Spec().ObsDim]...))
+	}
+}
+
+func (w *witness) Step(b *env.Batch) {
+	w.mutex.Lock()
+	w.actions = append(w.actions, b.Action[:b.N]...)
+	w.mutex.Unlock()
+	w.Vector.Step(b)
+}
+
+// watched plays episodes of a member file as [Stored.Evaluate] does, and returns
+// what it saw and did.
+func watched(t *testing.T, path string, episodes int) *witness {
+	stored, err := Find(path)
+	require.NoError(t, err)
+	c, err := stored.engineConfig()
+	require.NoError(t, err)
+	w := &witness{Vector: c.Env}
+	c.Env, c.Threads = w, 1
+	engine, err := NewEngine(DeviceCPU, c)
+	require.NoError(t, err)
+	defer engine.Close()
+	state := tensor.NewMember(engine.Layout())
+	_, err = stored.Restore(state)
+	require.NoError(t, err)
+	require.NoError(t, engine.Restore(0, state))
+	w.seen, w.actions = nil, nil
+	_, err = evaluate(engine, []int{0}, episodes, 1, 0)
+	require.NoError(t, err)
+	require.Equal(t, len(w.seen), len(w.actions))
+	return w
+}
+
+// requireSameActions asks Python what the file's policy does on the observations.
+func requireSameActions(t *testing.T, path, activation string, w *witness) {
+	request, err := json.Marshal(map[string]any{"checkpoint": path, "activation": activation, "observations": w.seen})
+	require.NoError(t, err)
+	var theirs []float32
+	require.NoError(t, json.Unmarshal(pyenv.Run(t, playScript, request), &theirs))
+	require.Len(t, theirs, len(w.actions))
+	differ, kinds := 0, map[float32]int{}
+	for i, action := range w.actions {
+		kinds[action]++
+		if d := action - theirs[i]; d > 1e-4 || d < -1e-4 {
+			differ++
+		}
+	}
+	require.Greater(t, len(kinds), 1, "it does the same everywhere: that would prove little")
+	// Of discrete actions one in thousands can be as good as another, to rounding.
+	require.LessOrEqual(t, differ, len(theirs)/1000, "of %d actions", len(theirs))
+	t.Logf("%d actions, %d differ", len(theirs), differ)
+}
+
+// What is written here does the same in NumPy, action by action.
+func TestPythonActsAsWeDo(t *testing.T) {
+	pyenv.Interpreter(t)
+	for name, config := range map[string]string{
+		"CartPole": `
+env: {id: CartPole-v1, count: 16}
+policy: {hidden: [4, 4]}
+ppo: {steps: 64, learning_rate: 2.0e-3}
+pbt: {population_size: 2}
+run: {total_steps: 60000, selection_episodes: 0, device: cpu}`,
+		"Pendulum, normalised": `
+env: {id: Pendulum-v1, count: 16}
+policy: {hidden: [7], activation: relu}
+ppo: {steps: 64, normalize_observations: true}
+pbt: {population_size: 2}
+run: {total_steps: 8192, selection_episodes: 0, device: cpu}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg, err := Load("test.yaml", []byte(config), nil)
+			require.NoError(t, err)
+			dir := filepath.Join(t.TempDir(), "run")
+			r, err := New(cfg, Options{Dir: dir})
+			require.NoError(t, err)
+			_, err = r.Train(context.Background())
+			require.NoError(t, err)
+			require.NoError(t, r.Close())
+			stored, err := Find(dir)
+			require.NoError(t, err)
+			requireSameActions(t, stored.Path, string(cfg.Policy.Activation), watched(t, stored.Path, 20))
+		})
+	}
+}
+
+// What the documentation's Python writes is played here.
+func TestPythonOfTheDocumentationIsPlayed(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "docs", "checkpoint-format.md"))
+	require.NoError(t, err)
+	_, section, found := strings.Cut(string(page), "## Writing one from Python")
+	require.True(t, found)
+	_, block, found := strings.Cut(section, "```python\n")
+	require.True(t, found)
+	block, _, _ = strings.Cut(block, "```")
+	path := filepath.Join(t.TempDir(), "made.ckpt")
+	pyenv.Run(t, strings.Replace(block, `"made.ckpt"`, fmt.Sprintf("%q", path), 1), nil)
+
+	stored, err := Find(path)
+	require.NoError(t, err)
+	played, warnings, err := stored.Evaluate(DeviceCPU, 10, 1)
+	require.NoError(t, err)
+	require.Equal(t, []string{"the checkpoint carries no checksums: damage to it would go unnoticed"}, warnings)
+	require.GreaterOrEqual(t, played.MinReturn, 1.0)
+	requireSameActions(t, path, "tanh", watched(t, path, 10))
+}
