@@ -43,37 +43,47 @@ func mayGoUnsaid(operation string) bool {
 // end, which is on the disk even if the power fails then.
 func TestAnyOperationFailsOnce(t *testing.T) {
 	cfg := tinyConfig(t)
-	want, whole := undisturbed(t, cfg)
-	changing, reading := whole.Operations()
-	faults := 0
-	for _, reads := range []bool{false, true} {
-		last := changing
-		if reads {
-			last = reading
-		}
-		for k := 1; k <= last; k++ {
-			disk := crashfs.New()
-			disk.Break(crashfs.Plan{At: k, Reads: reads, Err: []error{syscall.ENOSPC, syscall.EIO}[k%2]})
-			a := goOn(cfg, disk)
-			if len(disk.Failed()) == 0 {
-				continue // fewer operations this time
+	want, _ := undisturbed(t, cfg)
+	before, _ := interrupted(t, cfg)
+	for name, start := range map[string]func() *crashfs.Disk{
+		"of a new run":     crashfs.New,
+		"of a resumed run": func() *crashfs.Disk { return before.Crash(crashfs.Everything) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			faults := 0
+			for _, reads := range []bool{false, true} {
+				for k := 1; failOnce(t, cfg, want, start(), crashfs.Plan{At: k, Reads: reads, Err: []error{syscall.ENOSPC, syscall.EIO}[k%2]}); k++ {
+					faults++
+				}
 			}
-			faults++
-			about := fmt.Sprintf("operation %d, %s", k, disk.Failed()[0])
-			said := a.warnings
-			if a.err != nil {
-				// Only a start is given up for one failure, and the end of a process.
-				require.True(t, a.saved < 0 || a.saved == 6, "%s: %v", about, a.err)
-				said = append(said, a.err.Error())
-				said = append(said, untilDone(t, cfg, disk, 1, about)...)
-			}
-			if !mayGoUnsaid(disk.Failed()[0]) {
-				require.NotEmpty(t, said, about)
-			}
-			requireSame(t, want, disk.Crash(crashfs.Nothing), about)
-		}
+			t.Logf("%d faults", faults)
+			require.Greater(t, faults, 100)
+		})
 	}
-	t.Logf("%d faults", faults)
+}
+
+// failOnce runs to the end on a disk of which an operation fails; it returns false if
+// there were not so many operations.
+func failOnce(t *testing.T, cfg Config, want outcome, disk *crashfs.Disk, plan crashfs.Plan) bool {
+	disk.Break(plan)
+	a := goOn(cfg, disk)
+	if len(disk.Failed()) == 0 {
+		require.NoError(t, a.err)
+		return false
+	}
+	about := fmt.Sprintf("operation %d, %s", plan.At, disk.Failed()[0])
+	said := a.warnings
+	if a.err != nil {
+		// Only a start is given up for one failure, and the end of a process.
+		require.True(t, a.saved < 0 || a.saved == 6, "%s: %v", about, a.err)
+		said = append(said, a.err.Error())
+		said = append(said, untilDone(t, cfg, disk, 1, about)...)
+	}
+	if !mayGoUnsaid(disk.Failed()[0]) {
+		require.NotEmpty(t, said, about)
+	}
+	requireSame(t, want, disk.Crash(crashfs.Nothing), about)
+	return true
 }
 
 // requireSame is outcomes being equal but for checkpoints before the last: where one
