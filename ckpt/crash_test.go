@@ -165,7 +165,7 @@ func TestCrashAtAnyOperationOfACycle(t *testing.T) {
 // Any operation fails, and the set is tried again: what then counts as written is
 // durable, as at the first attempt.
 func TestAnyOperationOfACycleFails(t *testing.T) {
-	sets := fiveSets(t)
+	sets, faults := fiveSets(t), 0
 	for _, failures := range []int{1, 3, 20} {
 		for k := 1; ; k++ {
 			disk := newDisk(t)
@@ -182,12 +182,15 @@ func TestAnyOperationOfACycleFails(t *testing.T) {
 			require.EqualValues(t, 5, at)
 			failed := disk.Failed()
 			requireSound(t, disk.Crash(crashfs.Nothing), sets, at, fmt.Sprintf("%q", failed))
+			faults += len(failed)
 			if len(failed) == 0 {
+				require.Greater(t, k, 50)
 				break
 			}
 			require.Positive(t, errs, "%q failed unnoticed", failed)
 		}
 	}
+	t.Logf("%d faults", faults)
 }
 
 // A file is the old one or the new one after every crash, and after a crash in the
