@@ -192,6 +192,9 @@ func requireRecovery(t testing.TB, cfg Config, want outcome, disk *crashfs.Disk,
 	for _, w := range a.warnings {
 		require.Contains(t, w, "has no checkpoint yet: the run begins anew", about)
 	}
+	names, err := disk.ReadDir(filepath.Join(tinyDir, checkpointsDir))
+	require.NoError(t, err)
+	require.NotContains(t, fmt.Sprint(names), ".tmp-", "nothing is left over after %s", about)
 	require.Equal(t, want, outcomeOf(t, disk.Crash(crashfs.Nothing)), about)
 }
 

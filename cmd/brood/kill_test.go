@@ -118,26 +118,37 @@ func (k *killer) life(args []string, folder string, kill bool) (ended bool) {
 }
 
 // await returns at a random moment: some time after the start, or, in every other
-// life, a while after a checkpoint was begun then.
+// life, a while after a checkpoint was begun then. In every other life of a process
+// that makes the run folder it returns soon after the folder is there.
 func (k *killer) await(folder string, done <-chan struct{}) {
-	select {
-	case <-done:
+	if _, err := os.Stat(folder); os.IsNotExist(err) && k.rand.IntN(2) == 0 {
+		poll(done, func() bool { _, err := os.Stat(folder); return err == nil })
+		pause(done, time.Duration(k.rand.Int64N(int64(2*time.Millisecond))))
 		return
-	case <-time.After(time.Duration(k.rand.Int64N(int64(k.longest)))):
 	}
+	pause(done, time.Duration(k.rand.Int64N(int64(k.longest))))
 	if k.rand.IntN(2) == 0 {
 		return
 	}
-	for k.leftover(filepath.Join(folder, "checkpoints")) == "" {
+	poll(done, func() bool { return k.leftover(filepath.Join(folder, "checkpoints")) != "" })
+	pause(done, time.Duration(k.rand.Int64N(int64(5*time.Millisecond))))
+}
+
+// pause lets time pass, poll waits for a condition; both end with the process.
+func pause(done <-chan struct{}, length time.Duration) {
+	select {
+	case <-done:
+	case <-time.After(length):
+	}
+}
+
+func poll(done <-chan struct{}, condition func() bool) {
+	for !condition() {
 		select {
 		case <-done:
 			return
 		case <-time.After(50 * time.Microsecond):
 		}
-	}
-	select {
-	case <-done:
-	case <-time.After(time.Duration(k.rand.Int64N(int64(5 * time.Millisecond)))):
 	}
 }
 
