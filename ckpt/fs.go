@@ -48,7 +48,7 @@ type File interface {
 	Close() error
 }
 
-// LogFile is a file that is written at offsets.
+// LogFile is a file that is written, and read back, at offsets.
 type LogFile interface {
 	io.ReaderAt
 	io.WriterAt
@@ -134,13 +134,20 @@ const tmpPrefix = ".tmp-"
 func IsTemporary(name string) bool { return strings.HasPrefix(name, tmpPrefix) }
 
 // MakeDir makes a folder and its parents, where they are not there, and their names
-// durable.
+// durable. The name of one that is there may not be: who made it may have been killed
+// before that.
 func MakeDir(fsys FS, path string) error {
 	path = filepath.Clean(path)
-	if _, err := fsys.ReadDir(path); !errors.Is(err, fs.ErrNotExist) {
+	parent := filepath.Dir(path)
+	if _, err := fsys.ReadDir(path); err == nil {
+		err = fsys.SyncDir(parent)
+		if errors.Is(err, fs.ErrPermission) {
+			return nil // who may not read the parent has not made this folder
+		}
+		return err
+	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	parent := filepath.Dir(path)
 	if parent != path {
 		if err := MakeDir(fsys, parent); err != nil {
 			return err
@@ -160,7 +167,12 @@ func WriteFile(fsys FS, path string, data []byte) error {
 	dir, name := filepath.Split(path)
 	dir = filepath.Clean(dir)
 	tmp := filepath.Join(dir, tmpPrefix+name)
-	err := writeDurable(fsys, tmp, data)
+	// After a crash in the middle of a rename both names may be there, of one file:
+	// writing to the one would destroy the other.
+	err := fsys.RemoveAll(tmp)
+	if err == nil {
+		err = writeDurable(fsys, tmp, data)
+	}
 	if err == nil {
 		err = fsys.Rename(tmp, path)
 	}

@@ -119,8 +119,12 @@ func writeSet(fsys FS, dir, path string, d *Draft) error {
 		return err
 	}
 	done, replace, err := settle(fsys, path, d)
-	if done || err != nil {
+	if err != nil {
 		return err
+	}
+	if done {
+		// The attempt that wrote it may have failed to make its name durable.
+		return fsys.SyncDir(dir)
 	}
 	tmp := filepath.Join(dir, tmpPrefix+SetName(d.Update))
 	if err := fill(fsys, tmp, d); err != nil {
@@ -148,23 +152,40 @@ func withoutLeftover(fsys FS, tmp string, err error) error {
 
 // prepare makes the folder of sets durable and empties it of leftovers.
 func prepare(fsys FS, dir string) error {
-	if err := MakeDir(fsys, dir); err != nil {
-		return err
-	}
 	names, err := fsys.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && len(names) == 0 {
+		return MakeDir(fsys, dir)
+	}
 	if err != nil {
 		return err
 	}
-	if len(names) == 0 {
-		// An attempt before may have made it and failed to make its name durable.
-		return fsys.SyncDir(filepath.Dir(dir))
-	}
+	return removeLeftovers(fsys, dir, names)
+}
+
+func removeLeftovers(fsys FS, dir string, names []string) error {
 	for _, name := range names {
 		if IsTemporary(name) {
 			if err := fsys.RemoveAll(filepath.Join(dir, name)); err != nil {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// Settle makes a folder of sets what it would be if no process had been killed in the
+// middle of writing to it: the sets that can be seen are durable, and what was left
+// over is gone.
+func Settle(fsys FS, dir string) error {
+	names, err := fsys.ReadDir(dir)
+	if err == nil {
+		err = fsys.SyncDir(dir)
+	}
+	if err == nil {
+		err = removeLeftovers(fsys, dir, names)
+	}
+	if err != nil {
+		return fmt.Errorf("ckpt: settle %s: %w", dir, err)
 	}
 	return nil
 }
@@ -236,7 +257,9 @@ func fillMember(fsys FS, tmp string, d *Draft, i int) (sum [sha256.Size]byte, er
 	return f.Sum, writeDurable(fsys, filepath.Join(tmp, MemberFile(i)), f.Data)
 }
 
-// discard removes a set. It is renamed first, so that no reader can see half.
+// discard removes a set. It is renamed first, so that no reader can see half, and
+// that is made durable before anything in it goes: otherwise a crash could bring the
+// name back with some of the files missing.
 func discard(fsys FS, path string) error {
 	dir, name := filepath.Split(path)
 	tmp := filepath.Join(dir, tmpPrefix+"old-"+name)
@@ -244,6 +267,9 @@ func discard(fsys FS, path string) error {
 		return err
 	}
 	if err := fsys.Rename(path, tmp); err != nil {
+		return err
+	}
+	if err := fsys.SyncDir(filepath.Clean(dir)); err != nil {
 		return err
 	}
 	return fsys.RemoveAll(tmp)

@@ -369,8 +369,9 @@ func TestOrderOfDurability(t *testing.T) {
 	require.NoError(t, WriteFile(f, filepath.Join(dir, "x"), []byte("x")))
 	parent := filepath.Base(filepath.Dir(dir))
 	var want []string
-	want = append(want, "mkdir "+parent+"/sets", "syncdir "+filepath.Base(filepath.Dir(filepath.Dir(dir)))+"/"+parent,
-		"syncdir "+filepath.Base(filepath.Dir(filepath.Dir(dir)))+"/"+parent, "mkdir sets/.tmp-00000050")
+	above := filepath.Dir(filepath.Dir(dir))
+	want = append(want, "syncdir "+filepath.Base(filepath.Dir(above))+"/"+filepath.Base(above), "mkdir "+parent+"/sets",
+		"syncdir "+filepath.Base(above)+"/"+parent, "mkdir sets/.tmp-00000050")
 	write := func(file string) {
 		for _, op := range []string{"create", "write", "sync", "close"} {
 			want = append(want, fmt.Sprintf("%s %s", op, file))
@@ -380,6 +381,7 @@ func TestOrderOfDurability(t *testing.T) {
 	write(".tmp-00000050/member-001.ckpt")
 	write(".tmp-00000050/run.ckpt")
 	want = append(want, "syncdir sets/.tmp-00000050", "rename sets/.tmp-00000050 sets/00000050", "syncdir "+parent+"/sets")
+	want = append(want, "remove sets/.tmp-x")
 	write("sets/.tmp-x")
 	want = append(want, "rename sets/.tmp-x sets/x", "syncdir "+parent+"/sets")
 	require.Equal(t, want, f.log)

@@ -3,6 +3,7 @@ package train
 import (
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"brood/ckpt"
@@ -31,6 +32,8 @@ type appendLog struct {
 	last    time.Time
 	// rewrites are bytes of the file to be replaced, by offset, that are not yet.
 	rewrites map[int64][]byte
+	// lost: the disk failed to make the file durable.
+	lost atomic.Bool
 }
 
 // openLog opens the file and cuts it to size bytes, the point that a checkpoint
@@ -89,6 +92,12 @@ func (l *appendLog) flush() error {
 		l.buf, l.rewrites = l.buf[:0], nil
 		return nil
 	}
+	if l.lost.Load() {
+		if err := l.writeAgain(); err != nil {
+			return err
+		}
+		l.lost.Store(false)
+	}
 	for offset, text := range l.rewrites {
 		if _, err := l.file.WriteAt(text, offset); err != nil {
 			return err
@@ -110,7 +119,29 @@ func (l *appendLog) makeDurable() error {
 	if l.file == nil {
 		return nil
 	}
-	return l.file.Sync()
+	err := l.file.Sync()
+	if err != nil {
+		l.lost.Store(true)
+	}
+	return err
+}
+
+// writeAgain writes all that is in the file once more. When a sync has failed, the
+// system may take what it could not write for written: the next sync would succeed
+// without it, although it can still be read.
+func (l *appendLog) writeAgain() error {
+	piece := make([]byte, 1<<20)
+	for at := int64(0); at < l.written; {
+		n, err := l.file.ReadAt(piece[:min(int64(len(piece)), l.written-at)], at)
+		if n == 0 {
+			return err
+		}
+		if _, err := l.file.WriteAt(piece[:n], at); err != nil {
+			return err
+		}
+		at += int64(n)
+	}
+	return nil
 }
 
 func (l *appendLog) close() error {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"path/filepath"
 	"slices"
 	"time"
@@ -176,6 +177,9 @@ func (r *Run) restore(set *ckpt.Set, old Config) error {
 			return err
 		}
 	}
+	if err := r.settleSets(); err != nil {
+		return err
+	}
 	r.tellEngine(state.Engine)
 	if err := r.openLogs(state.MetricsBytes, state.DecisionsBytes); err != nil {
 		return err
@@ -185,6 +189,23 @@ func (r *Run) restore(set *ckpt.Set, old Config) error {
 		return nil
 	}
 	return r.resized(placed, &state, members)
+}
+
+// settleSets does what a process that was killed did not come to: the checkpoint that
+// the run goes on from, which may be its last, becomes durable, and what nothing keeps
+// goes.
+func (r *Run) settleSets() error {
+	if r.opts.InMemory {
+		return nil
+	}
+	dir := r.path(checkpointsDir)
+	if err := ckpt.Settle(r.opts.FS, dir); err != nil {
+		return err
+	}
+	if err := prune(r.opts.FS, dir, r.retention(r.updates, math.NaN())); err != nil {
+		r.opts.Warn(fmt.Sprintf("old checkpoints stay: %v", err))
+	}
+	return nil
 }
 
 // decodeMembers turns the files of a set into states of the engine's layout.

@@ -31,6 +31,9 @@ type Options struct {
 	// Progress is called after every update, from the training goroutine; it
 	// must be quick. nil means no progress.
 	Progress func(*Progress)
+	// DiskWait is how long a run waits at its end for a disk that refuses its last
+	// files, trying again. 0: it tries again once, at once.
+	DiskWait time.Duration
 	// InMemory runs without a folder: nothing is written, Dir is not used.
 	InMemory bool
 	// Settings change the configuration of [Rewind].
@@ -254,17 +257,18 @@ func (r *Run) Train(ctx context.Context) (*Summary, error) {
 			r.warnOfSave(r.updates, r.beginSaving())
 		}
 	}
-	if err := r.save(); err != nil {
-		return nil, fmt.Errorf("train: the checkpoint of update %d, the last of this run, could not be written: %w", r.updates, err)
+	last := fmt.Sprintf("the checkpoint of update %d, the last of this run,", r.updates)
+	if err := r.insist(ctx, last, r.save); err != nil {
+		return nil, r.whole(fmt.Errorf("train: %s could not be written: %w", last, err))
 	}
 	r.trained += time.Since(r.started)
 	r.started = time.Time{}
-	summary, err := r.summarise(r.updates < r.total)
+	summary, err := r.summarise(ctx, r.updates < r.total)
 	if err != nil {
 		return nil, err
 	}
-	if err := r.writeSummary(summary); err != nil {
-		return nil, err
+	if err := r.insist(ctx, summaryFile, func() error { return r.writeSummary(summary) }); err != nil {
+		return nil, r.whole(err)
 	}
 	return summary, r.finishMirror()
 }

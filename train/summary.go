@@ -2,6 +2,7 @@ package train
 
 import (
 	"cmp"
+	"context"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -100,7 +101,7 @@ const selectionTime = math.MaxUint32
 // summarise ranks the members. A finished run plays episodes of its own to
 // choose the best: the last score of training is of few episodes, and of a
 // policy that still explores.
-func (r *Run) summarise(stopped bool) (*Summary, error) {
+func (r *Run) summarise(ctx context.Context, stopped bool) (*Summary, error) {
 	if _, err := r.measure(); err != nil {
 		return nil, fmt.Errorf("train: the last score: %w", err)
 	}
@@ -129,12 +130,12 @@ func (r *Run) summarise(stopped bool) (*Summary, error) {
 			s.Members[m].Selection = &played[m]
 		}
 	}
-	return s, r.chooseBest(s)
+	return s, r.chooseBest(ctx, s)
 }
 
 // chooseBest names the best member and, of a finished run, keeps its checkpoint
 // as best.ckpt.
-func (r *Run) chooseBest(s *Summary) error {
+func (r *Run) chooseBest(ctx context.Context, s *Summary) error {
 	m := s.Ranking()[0]
 	if math.IsNaN(s.Members[m].judged()) {
 		return nil
@@ -152,8 +153,9 @@ func (r *Run) chooseBest(s *Summary) error {
 		return err
 	}
 	s.Best.Checkpoint = r.path(bestFile)
-	if err := ckpt.WriteFile(r.opts.FS, s.Best.Checkpoint, data); err != nil {
-		return fmt.Errorf("train: write the best member: %w", err)
+	write := func() error { return ckpt.WriteFile(r.opts.FS, s.Best.Checkpoint, data) }
+	if err := r.insist(ctx, bestFile, write); err != nil {
+		return r.whole(fmt.Errorf("train: write the best member: %w", err))
 	}
 	return nil
 }

@@ -21,6 +21,7 @@ type runFlags struct {
 	set         []string
 	device      string
 	json, quiet bool
+	diskWait    time.Duration
 }
 
 func (f *runFlags) register(cmd *cobra.Command) {
@@ -28,6 +29,7 @@ func (f *runFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.device, "device", train.DeviceAuto, "auto, cpu, cuda, cuda:N or several such as cuda:0,1; stands for run.device")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print the summary as one JSON object")
 	cmd.Flags().BoolVar(&f.quiet, "quiet", false, "show no progress")
+	cmd.Flags().DurationVar(&f.diskWait, "disk-wait", time.Minute, "how `LONG` to wait at the end for a disk that refuses the last checkpoint")
 }
 
 // settings are what --set and --device say, in this order.
@@ -123,7 +125,7 @@ func runTraining(cmd *cobra.Command, f *runFlags, dir string, start func(train.O
 	ctx, stop := untilInterrupted(cmd.Context())
 	defer stop()
 	screen := newProgress(os.Stderr, f.quiet)
-	run, err := start(train.Options{Dir: dir, Warn: screen.warn, Note: screen.note, Progress: screen.update})
+	run, err := start(train.Options{Dir: dir, Warn: screen.warn, Note: screen.note, Progress: screen.update, DiskWait: f.diskWait})
 	if err != nil {
 		return err
 	}
