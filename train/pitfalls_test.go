@@ -38,6 +38,14 @@ func stateOf(t *testing.T, r *Run, member int) tensor.Member {
 	return m
 }
 
+func statesOf(t *testing.T, r *Run) []tensor.Member {
+	states := make([]tensor.Member, len(r.scores))
+	for m := range states {
+		states[m] = stateOf(t, r, m)
+	}
+	return states
+}
+
 // Where exploits go through files, a source that was never saved is copied from an
 // old file, or not at all.
 func TestExploitFromAMemberWithoutACheckpoint(t *testing.T) {

@@ -78,14 +78,6 @@ func (s *soak) watch(p *Progress) {
 	}
 }
 
-func statesOf(t *testing.T, r *Run) []tensor.Member {
-	states := make([]tensor.Member, len(r.scores))
-	for m := range states {
-		states[m] = stateOf(t, r, m)
-	}
-	return states
-}
-
 // checkNewest holds the newest checkpoint on disk against what the engine held at
 // its update: every tensor as a resume would read it.
 func (s *soak) checkNewest(now int64) {
