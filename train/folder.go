@@ -34,6 +34,11 @@ func (r *Run) createFolder() error {
 	if err := r.takeNewFolder(dir); err != nil {
 		return err
 	}
+	// Before anything is in the folder: where the other place cannot be had, the same
+	// command may be tried again.
+	if err := r.openMirror(false); err != nil {
+		return err
+	}
 	return r.fillFolder()
 }
 

@@ -135,7 +135,7 @@ func newMirror(r *Run, resumed bool) (*mirror, error) {
 		if err := m.putOwner(); err != nil {
 			return err
 		}
-		logs := r.logSizes()
+		logs := map[string]logSize{metricsFile: {}, decisionsFile: {}}
 		if r.restored != nil {
 			logs = r.restored.logs // before what a change of the population has added
 		}

@@ -148,6 +148,12 @@ func TestMirrorOfAnotherRun(t *testing.T) {
 	_, err := New(smallConfig(t, "checkpoint.url="+notes), Options{Dir: filepath.Join(t.TempDir(), "a")})
 	require.ErrorIs(t, err, ErrRunExists)
 	assert.Contains(t, err.Error(), "holds something else")
+
+	// Where the place cannot be had, the run folder is free for another try.
+	again := filepath.Join(t.TempDir(), "again")
+	_, err = New(smallConfig(t, "checkpoint.url="+filepath.Join(notes, "notes.txt")), Options{Dir: again})
+	require.ErrorContains(t, err, "checkpoint.url")
+	trainNew(t, smallConfig(t), Options{Dir: again})
 }
 
 // A run whose store comes late, or was out of reach, brings its newest checkpoint there.

@@ -107,10 +107,10 @@ func restart(cfg Config, opts Options, why string) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := r.fillFolder(); err != nil {
+	if err := r.openMirror(true); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
-	if err := r.openMirror(true); err != nil {
+	if err := r.fillFolder(); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
 	return r, nil

@@ -149,9 +149,6 @@ func New(cfg Config, opts Options) (*Run, error) {
 	if err := r.createFolder(); err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
-	if err := r.openMirror(false); err != nil {
-		return nil, errors.Join(err, r.Close())
-	}
 	return r, nil
 }
 
