@@ -31,7 +31,7 @@ const (
 const timeout = 5 * time.Minute
 
 // modules must be importable.
-var modules = []string{"gymnasium", "msgpack", "msgpack_numpy", "numpy"}
+var modules = []string{"gymnasium", "msgpack", "msgpack_numpy", "numpy", "onnx", "onnxruntime", "safetensors"}
 
 // Missing skips the test because something it needs is not on this machine, or
 // fails it where BROOD_REQUIRE_ALL=1.
