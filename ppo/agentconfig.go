@@ -48,11 +48,19 @@ func (a *Agent) configure(text string) (normalized bool, err error) {
 			return false, fmt.Errorf("%s: %w", key.section, err)
 		}
 		if value != nil && !key.set(value) {
-			return false, fmt.Errorf("%s.%s is %s; must be %s", key.section, key.name, yamltext.Shortened(value.String(), 80), key.want)
+			return false, fmt.Errorf("%s.%s is %s; must be %s", key.section, key.name, written(value), key.want)
 		}
 	}
 	a.Activation, a.Critic = kernels.Activation(activation), kernels.CriticType(kind)
 	return normalized, nil
+}
+
+// written is what a message shows of a value.
+func written(n ast.Node) string {
+	if n.Type() == ast.NullType {
+		return "empty"
+	}
+	return yamltext.Shortened(n.String(), 80)
 }
 
 func textOf(dst *string, valid ...string) func(ast.Node) bool {
@@ -88,7 +96,7 @@ func valueOf(n ast.Node, name string) (ast.Node, error) {
 	case *ast.MappingValueNode:
 		pairs = []*ast.MappingValueNode{n}
 	default:
-		return nil, fmt.Errorf("is %s; must be keys with their values", yamltext.Shortened(n.String(), 80))
+		return nil, fmt.Errorf("is %s; must be keys with their values", written(n))
 	}
 	for _, pair := range pairs {
 		if pair.Key.GetToken().Value == name {
