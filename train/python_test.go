@@ -31,18 +31,7 @@ func requireSameActions(t *testing.T, path, activation string, w *witness.Witnes
 	require.NoError(t, err)
 	var theirs []float32
 	require.NoError(t, json.Unmarshal(pyenv.Run(t, playScript, request), &theirs))
-	require.Len(t, theirs, len(w.Actions))
-	differ, kinds := 0, map[float32]int{}
-	for i, action := range w.Actions {
-		kinds[action]++
-		if d := action - theirs[i]; d > 1e-4 || d < -1e-4 {
-			differ++
-		}
-	}
-	require.Greater(t, len(kinds), 1, "it does the same everywhere: that would prove little")
-	// Of discrete actions one in thousands can be as good as another, to rounding.
-	require.LessOrEqual(t, differ, len(theirs)/1000, "of %d actions", len(theirs))
-	t.Logf("%d actions, %d differ", len(theirs), differ)
+	w.RequireSameActions(t, theirs)
 }
 
 // What is written here does the same in NumPy, action by action.

@@ -52,6 +52,24 @@ func (w *Witness) Step(b *env.Batch) {
 	w.Vector.Step(b)
 }
 
+// RequireSameActions compares what was done with what another program does on the
+// observations that were seen, by its own arithmetic in single precision.
+func (w *Witness) RequireSameActions(t testing.TB, theirs []float32) {
+	t.Helper()
+	require.Len(t, theirs, len(w.Actions))
+	differ, kinds := 0, map[float32]int{}
+	for i, action := range w.Actions {
+		kinds[action]++
+		if d := action - theirs[i]; !(d <= 1e-4 && d >= -1e-4) {
+			differ++
+		}
+	}
+	require.Greater(t, len(kinds), 1, "it does the same everywhere: that would prove little")
+	// Of discrete actions one in thousands can be as good as another, to rounding.
+	require.LessOrEqual(t, differ, len(theirs)/1000, "of %d actions", len(theirs))
+	t.Logf("%d actions, %d differ", len(theirs), differ)
+}
+
 // Play plays episodes with the deterministic policy of a checkpoint, as `brood eval`
 // does. c is an engine's configuration of the checkpoint's run.
 func Play(t testing.TB, c *kernels.Config, checkpoint *ckpt.Checkpoint, episodes int) *Witness {
