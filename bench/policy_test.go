@@ -3,6 +3,7 @@ package bench
 import (
 	"math"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -28,8 +29,22 @@ func policyOf(b *testing.B, c *kernels.Config, config string) *ppo.Policy {
 	return p
 }
 
+// fastest is the time of a call in ns, in the fastest of 1000 windows of so many.
+func fastest(call func(), calls int) float64 {
+	best := time.Hour
+	for range 1000 {
+		start := time.Now()
+		for range calls {
+			call()
+		}
+		best = min(best, time.Since(start))
+	}
+	return float64(best.Nanoseconds()) / float64(calls)
+}
+
 // BenchmarkPolicy is one agent outside training, on one core: an action for one
-// observation, and per observation of a batch. Everything reports ns/observation.
+// observation, and per observation of a batch. It reports ns/observation, and the
+// same in the fastest of short windows: what it takes when nobody else has the core.
 func BenchmarkPolicy(b *testing.B) {
 	wide := Wide(1)
 	for _, w := range []struct {
@@ -61,7 +76,9 @@ func BenchmarkPolicy(b *testing.B) {
 				for b.Loop() {
 					call.do()
 				}
+				b.StopTimer()
 				b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*call.rows), "ns/observation")
+				b.ReportMetric(fastest(call.do, max(1, 100/call.rows))/float64(call.rows), "fastest-ns/observation")
 			})
 		}
 	}

@@ -1,5 +1,5 @@
-// Package pyenv runs Python in tests, for comparisons with Gymnasium, NumPy and
-// msgpack-numpy themselves. `make venv` makes the virtual environment it uses.
+// Package pyenv runs Python in tests, for comparisons with Gymnasium, NumPy, ONNX
+// Runtime and other programs themselves. `make venv` makes the virtual environment it uses.
 package pyenv
 
 import (
