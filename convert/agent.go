@@ -22,6 +22,8 @@ type agent struct {
 	env        string
 	activation kernels.Activation
 	optimizer  *optimizer // nil: not in the file
+	// normalization are the statistics of observations; nil: not in the file.
+	normalization []named
 	// envSteps are the environment steps that the agent was trained for.
 	envSteps int64
 	// cfg begins as the defaults; what the file says is put over them.
@@ -156,6 +158,13 @@ func (a *agent) member(cfg train.Config) ([]byte, error) {
 	if err := a.fill(m, kernels.SectionPolicy, "", a.tensors); err != nil {
 		return nil, err
 	}
+	if err := a.fill(m, kernels.SectionObservationNorm, "", a.normalization); err != nil {
+		return nil, err
+	}
+	least := min(float64(slices.Min(m.Float32(kernels.SectionObservationNorm, "var"))), m.Float64(kernels.SectionObservationNorm, "count")[0])
+	if least < 0 {
+		return nil, fmt.Errorf("%w: %svar or count has %v; want at least 0", ErrRefused, normalizationPrefix, least)
+	}
 	if a.optimizer != nil {
 		if err := a.optimizer.fill(a, m); err != nil {
 			return nil, err
@@ -185,10 +194,24 @@ func (a *agent) fill(m tensor.Member, section, prefix string, list []named) erro
 		if err := ckpt.Convert(m.Raw(section, target.Name), target.DType, t.data, t.code); err != nil {
 			return fmt.Errorf("%w: %s: %w", ErrRefused, target.Name, err)
 		}
-		for i, v := range m.Float32(section, target.Name) {
-			if f := float64(v); math.IsNaN(f) || math.IsInf(f, 0) {
-				return fmt.Errorf("%w: %s has %v at element %d; every value must be finite", ErrRefused, target.Name, v, i)
-			}
+		if err := checkFinite(m, section, target); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkFinite refuses values that are not finite.
+func checkFinite(m tensor.Member, section string, t *tensor.Tensor) error {
+	for i := range t.Len {
+		var v float64
+		if t.DType == tensor.Float64 {
+			v = m.Float64(section, t.Name)[i]
+		} else {
+			v = float64(m.Float32(section, t.Name)[i])
+		}
+		if math.IsNaN(v) || math.IsInf(v, 0) {
+			return fmt.Errorf("%w: %s has %v at element %d; every value must be finite", ErrRefused, t.Name, v, i)
 		}
 	}
 	return nil

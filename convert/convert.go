@@ -16,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 
 	"brood/ckpt"
@@ -34,7 +33,7 @@ var (
 	// ErrMismatch: the file does not fit the environment or the settings given.
 	ErrMismatch = errors.New("does not fit")
 	// ErrExists: there is something where the checkpoint would be written.
-	ErrExists = errors.New("is there already")
+	ErrExists = ckpt.ErrFileExists
 )
 
 // maxFile bounds what is read into memory, in bytes: the networks of this kind
@@ -56,9 +55,8 @@ type Options struct {
 // File converts the file at path and writes the member file out, which must not
 // exist: nothing is ever overwritten. It is written whole or not at all.
 func File(path, out string, o Options) (*Report, error) {
-	// Said before the work is done; what decides is writeNew.
-	if _, err := os.Lstat(out); err == nil {
-		return nil, fmt.Errorf("convert: %s %w; choose another name", out, ErrExists)
+	if err := ckpt.CheckNew(out); err != nil {
+		return nil, fmt.Errorf("convert: %w", err)
 	}
 	data, err := readFile(path)
 	if err != nil {
@@ -68,7 +66,7 @@ func File(path, out string, o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := writeNew(out, member); err != nil {
+	if err := ckpt.WriteNew(out, member); err != nil {
 		return nil, fmt.Errorf("convert: %w", err)
 	}
 	report.Checkpoint = out
@@ -146,24 +144,4 @@ func readFile(path string) ([]byte, error) {
 		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
 	return data, nil
-}
-
-// writeNew takes the name by creating an empty file, which fails where there is one
-// already, and then replaces that file, its own, by the whole content.
-func writeNew(path string, data []byte) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-	if errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("%s %w; choose another name", path, ErrExists)
-	}
-	if err != nil {
-		return err
-	}
-	err = f.Close()
-	if err == nil {
-		err = ckpt.WriteFile(ckpt.OS, path, data)
-	}
-	if err != nil {
-		_ = os.Remove(path) // the error that counts is the first
-	}
-	return err
 }

@@ -229,7 +229,7 @@ func TestNothingIsOverwritten(t *testing.T) {
 	require.ErrorIs(t, err, ErrExists)
 	assert.ErrorContains(t, err, out)
 	// Also where it appears while the file is read.
-	require.ErrorIs(t, writeNew(out, []byte("other")), ErrExists)
+	require.ErrorIs(t, ckpt.WriteNew(out, []byte("other")), ErrExists)
 	kept, err := os.ReadFile(out)
 	require.NoError(t, err)
 	assert.Equal(t, "mine", string(kept))

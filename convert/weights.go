@@ -28,12 +28,16 @@ func weightsOf(kind string, original []named, metadata map[string]string) (*agen
 	if len(original) == 0 {
 		return nil, fmt.Errorf("%w: it holds no tensors", ErrRefused)
 	}
-	a, err := newAgent(kind, original)
+	policy, statistics, err := splitNormalization(original)
+	if err != nil {
+		return nil, err
+	}
+	a, err := newAgent(kind, policy)
 	if err != nil {
 		return nil, err
 	}
 	a.env = metadata["env_id"]
 	a.note("the file holds weights alone: the optimizer starts reset, and every hyperparameter has brood's default (--set)")
-	a.note("normalisation of observations is not in the file: an agent that was trained with one, as CleanRL's of continuous actions are, will not play as it did")
+	a.takeExported(statistics, metadata)
 	return a, nil
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"brood/internal/nearest"
+	"brood/internal/yamltext"
 )
 
 // Errors of this package, for errors.Is.
@@ -17,6 +18,15 @@ var (
 	ErrRunExists = errors.New("the run folder is not empty")
 	// ErrNoCheckpoint is a run folder without a complete checkpoint.
 	ErrNoCheckpoint = errors.New("no complete checkpoint")
+)
+
+const (
+	// maxMistakes is how many are told of a configuration.
+	maxMistakes = 100
+	// maxShown bounds what a message shows of what was written, and maxProblem what
+	// it says, in bytes.
+	maxShown   = 200
+	maxProblem = 4000
 )
 
 // FieldError is one mistake in a configuration.
@@ -33,7 +43,7 @@ type FieldError struct {
 // Error returns "place: key: problem".
 func (e *FieldError) Error() string {
 	var parts []string
-	for _, p := range []string{shortened(e.Place, maxShown), shortened(e.Key, maxShown), shortened(e.Problem, maxProblem)} {
+	for _, p := range []string{yamltext.Shortened(e.Place, maxShown), yamltext.Shortened(e.Key, maxShown), yamltext.Shortened(e.Problem, maxProblem)} {
 		if p != "" {
 			parts = append(parts, p)
 		}

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/goccy/go-yaml/ast"
+
+	"brood/internal/yamltext"
 )
 
 // Setting overrides one key of a configuration.
@@ -42,7 +44,7 @@ func (s Setting) apply(dst any, places map[string]place) []error {
 		err.Place = origin
 		return []error{err}
 	}
-	file, problem := parse([]byte(text))
+	file, problem := yamltext.Parse([]byte(text))
 	if problem != "" {
 		return []error{&FieldError{Place: origin, Key: path, Problem: "the value: " + problem}}
 	}

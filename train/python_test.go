@@ -7,81 +7,31 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
-	"brood/env"
 	"brood/internal/pyenv"
-	"brood/tensor"
+	"brood/internal/witness"
 )
-
-// witness passes an environment on and writes down what is seen and done there.
-type witness struct {
-	env.Vector
-	mutex   sync.Mutex
-	seen    [][]float32
-	actions []float32
-}
-
-func (w *witness) Observe(b *env.Batch, obs []float32, ld int) {
-	w.Vector.Observe(b, obs, ld)
-	w.mutex.Lock()
-	defer w.mutex.Unlock()
-	for i := range b.N {
-		w.seen = append(w.seen, append([]float32{}, obs[i*ld:i*ld+w.Spec().ObsDim]...))
-	}
-}
-
-func (w *witness) Step(b *env.Batch) {
-	w.mutex.Lock()
-	w.actions = append(w.actions, b.Action[:b.N]...)
-	w.mutex.Unlock()
-	w.Vector.Step(b)
-}
 
 // watched plays episodes of a member file as [Stored.Evaluate] does, and returns
 // what it saw and did.
-func watched(t *testing.T, path string, episodes int) *witness {
+func watched(t *testing.T, path string, episodes int) *witness.Witness {
 	stored, err := Find(path)
 	require.NoError(t, err)
 	c, err := stored.engineConfig()
 	require.NoError(t, err)
-	w := &witness{Vector: c.Env}
-	c.Env, c.Threads = w, 1
-	engine, err := NewEngine(DeviceCPU, c)
-	require.NoError(t, err)
-	defer engine.Close()
-	state := tensor.NewMember(engine.Layout())
-	_, err = stored.Restore(state)
-	require.NoError(t, err)
-	require.NoError(t, engine.Restore(0, state))
-	w.seen, w.actions = nil, nil
-	_, err = evaluate(engine, []int{0}, episodes, 1, 0)
-	require.NoError(t, err)
-	require.Equal(t, len(w.seen), len(w.actions))
-	return w
+	return witness.Play(t, c, stored.Checkpoint, episodes)
 }
 
 // requireSameActions asks Python what the file's policy does on the observations.
-func requireSameActions(t *testing.T, path, activation string, w *witness) {
-	request, err := json.Marshal(map[string]any{"checkpoint": path, "activation": activation, "observations": w.seen})
+func requireSameActions(t *testing.T, path, activation string, w *witness.Witness) {
+	request, err := json.Marshal(map[string]any{"checkpoint": path, "activation": activation, "observations": w.Seen})
 	require.NoError(t, err)
 	var theirs []float32
 	require.NoError(t, json.Unmarshal(pyenv.Run(t, playScript, request), &theirs))
-	require.Len(t, theirs, len(w.actions))
-	differ, kinds := 0, map[float32]int{}
-	for i, action := range w.actions {
-		kinds[action]++
-		if d := action - theirs[i]; d > 1e-4 || d < -1e-4 {
-			differ++
-		}
-	}
-	require.Greater(t, len(kinds), 1, "it does the same everywhere: that would prove little")
-	// Of discrete actions one in thousands can be as good as another, to rounding.
-	require.LessOrEqual(t, differ, len(theirs)/1000, "of %d actions", len(theirs))
-	t.Logf("%d actions, %d differ", len(theirs), differ)
+	w.RequireSameActions(t, theirs)
 }
 
 // What is written here does the same in NumPy, action by action.

@@ -10,6 +10,8 @@ import (
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
+
+	"brood/internal/yamltext"
 )
 
 // place is where a value was written.
@@ -42,7 +44,7 @@ type decoder struct {
 // receives where each key was set.
 func decodeDocument(origin string, text []byte, dst any, places map[string]place) []error {
 	d := &decoder{origin: origin, lines: true, places: places}
-	file, problem := parse(text)
+	file, problem := yamltext.Parse(text)
 	if problem != "" {
 		return []error{&FieldError{Place: origin, Problem: problem}}
 	}
@@ -54,11 +56,6 @@ func decodeDocument(origin string, text []byte, dst any, places map[string]place
 	}
 	d.decode("", file.Docs[0].Body, reflect.ValueOf(dst).Elem())
 	return d.errs
-}
-
-// firstLines keeps a parser's message readable on one line.
-func firstLines(s string) string {
-	return strings.Join(strings.Fields(s), " ")
 }
 
 func (d *decoder) at(n ast.Node) place {

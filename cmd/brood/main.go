@@ -12,6 +12,7 @@ import (
 
 	"brood/ckpt"
 	"brood/convert"
+	"brood/export"
 	"brood/train"
 
 	"github.com/spf13/cobra"
@@ -63,7 +64,7 @@ func isUsage(err error) bool {
 		return false
 	}
 	for _, mistake := range []error{errUsage, train.ErrConfig, train.ErrRunExists, ckpt.ErrLocked, train.ErrNoCheckpoint, convert.ErrMismatch,
-		convert.ErrExists, fs.ErrNotExist} {
+		convert.ErrExists, export.ErrFormat, fs.ErrNotExist} {
 		if errors.Is(err, mistake) {
 			return true
 		}
@@ -97,7 +98,7 @@ func newRoot() *cobra.Command {
 		return usage("%v; see `%s --help`", err, cmd.CommandPath())
 	})
 	root.AddCommand(newTrain(), newResume(), newEval(), newInspect(), newLineage(), newReplay(), newDoctor(), newPresets())
-	root.AddCommand(newCounterfactual(), newExperiment(), newConvert())
+	root.AddCommand(newCounterfactual(), newExperiment(), newConvert(), newExport())
 	return root
 }
 

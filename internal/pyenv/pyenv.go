@@ -1,5 +1,5 @@
-// Package pyenv runs Python in tests, for comparisons with Gymnasium, NumPy and
-// msgpack-numpy themselves. `make venv` makes the virtual environment it uses.
+// Package pyenv runs Python in tests, for comparisons with Gymnasium, NumPy, ONNX
+// Runtime and other programs themselves. `make venv` makes the virtual environment it uses.
 package pyenv
 
 import (
@@ -31,7 +31,7 @@ const (
 const timeout = 5 * time.Minute
 
 // modules must be importable.
-var modules = []string{"gymnasium", "msgpack", "msgpack_numpy", "numpy"}
+var modules = []string{"gymnasium", "msgpack", "msgpack_numpy", "numpy", "onnx", "onnxruntime", "safetensors"}
 
 // Missing skips the test because something it needs is not on this machine, or
 // fails it where BROOD_REQUIRE_ALL=1.

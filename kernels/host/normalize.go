@@ -6,8 +6,8 @@ import "math"
 // normalisation statistics: small, so that the first batch replaces them.
 const initialCount = 1e-4
 
-// normClip bounds normalised observations and rewards.
-const normClip = 10
+// NormClip bounds normalised observations and rewards.
+const NormClip = 10
 
 // normEps is added to the variance.
 const normEps = 1e-8
@@ -37,7 +37,7 @@ func NormalizeReward(reward, g, gamma, invStd float32) (normalized, next float32
 	return clip10(reward * invStd), gamma*g + reward
 }
 
-func clip10(x float32) float32 { return max(-normClip, min(normClip, x)) }
+func clip10(x float32) float32 { return max(-NormClip, min(NormClip, x)) }
 
 // MergeObs merges rows observations, D = len(ObsMean) features at raw[i*ld+d],
 // into the observation statistics.

@@ -14,7 +14,8 @@ type gemmFamily struct {
 	heights []int // block heights, tallest first, ending in 1
 	widths  int   // widest block, in vectors
 	blocks  [numEpilogues][4][4]gemmBlock
-	// rowSum, if there is one, is the Accumulate of a single row and 64 columns.
+	// rowSum, if there is one, is the Accumulate of a single row and 64 columns, which
+	// other epilogues of a single row go through, too.
 	rowSum gemmBlock
 }
 
@@ -81,9 +82,15 @@ func (f *gemmFamily) run(g *Gemm) {
 	blocks := &f.blocks[g.Epilogue]
 	sm, sk, ldb, ldc := 4*g.StrideM, 4*g.StrideK, 4*g.Ldb, 4*g.Ldc
 	n := 0
-	if f.rowSum != nil && g.M == 1 && g.Epilogue == Accumulate {
-		for ; n+64 <= g.N; n += 64 {
+	if f.rowSum != nil && g.M == 1 {
+		for ; n+64 <= g.N && f.sumsRow(g.Epilogue); n += 64 {
+			if g.Epilogue != Accumulate {
+				copy(g.C[n:n+64], g.Bias[n:n+64])
+			}
 			f.rowSum(at(g.A, 0), at(g.B, n), at(g.C, n), nil, g.K, 1, sm, sk, ldb, ldc)
+			if g.Epilogue == BiasTanh || g.Epilogue == BiasReLU {
+				f.finishRow(g.Epilogue, g.C[n:n+64])
+			}
 		}
 	}
 	for n < g.N {
@@ -102,6 +109,25 @@ func (f *gemmFamily) run(g *Gemm) {
 			}
 		}
 		n += width * f.lanes
+	}
+}
+
+// sumsRow says whether rowSum does a single row of that epilogue. A narrower block
+// has too few accumulators to hide the latency of their additions, which a single
+// row, a policy's one observation, would wait for.
+func (f *gemmFamily) sumsRow(e Epilogue) bool {
+	return e == Accumulate || e == BiasLinear || e == BiasTanh || e == BiasReLU
+}
+
+// noProduct is a row of B whose product with 0 adds nothing to a sum.
+var noProduct [16]float32
+
+// finishRow replaces 64 sums by what the epilogue makes of them: the block of 16
+// columns that starts from them as its bias and adds nothing.
+func (f *gemmFamily) finishRow(e Epilogue, sums []float32) {
+	block := f.blocks[e][len(f.heights)-1][f.widths-1]
+	for n := 0; n < 64; n += 16 {
+		block(&noProduct[0], &noProduct[0], &sums[n], &sums[n], 1, 1, 0, 0, 0, 0)
 	}
 }
 

@@ -1,4 +1,6 @@
-package train
+// Package yamltext parses YAML of no known origin, such as a configuration inside a
+// checkpoint, within bounds.
+package yamltext
 
 import (
 	"bytes"
@@ -22,22 +24,18 @@ const (
 	// maxKeys bounds the keys under one key, and maxItems the items within brackets.
 	maxKeys  = 1000
 	maxItems = 20_000
-	// maxMistakes is how many are told of a configuration.
-	maxMistakes = 100
-	// maxShown bounds what a message shows of what was written, and maxProblem what
-	// it says, in bytes.
-	maxShown   = 200
-	maxProblem = 4000
+	// maxShown bounds what a message shows of what was written, in bytes.
+	maxShown = 200
 )
 
-// parse reads YAML of no known origin; problem: what is wrong with it.
-func parse(text []byte) (file *ast.File, problem string) {
+// Parse reads YAML; problem says what is wrong with it, empty: nothing.
+func Parse(text []byte) (file *ast.File, problem string) {
 	if problem = beyond(text); problem != "" {
 		return nil, problem
 	}
 	file, err := parser.ParseBytes(text, 0)
 	if err != nil {
-		return nil, "not valid YAML: " + shortened(firstLines(err.Error()), maxShown)
+		return nil, "not valid YAML: " + Shortened(strings.Join(strings.Fields(err.Error()), " "), maxShown)
 	}
 	return file, ""
 }
@@ -141,8 +139,9 @@ func (s *scan) indentation(line []byte) string {
 	return ""
 }
 
-// shortened is a text for a message, which must stay readable.
-func shortened(s string, most int) string {
+// Shortened is a text for a message, which must stay readable: at most so many
+// bytes of it.
+func Shortened(s string, most int) string {
 	if len(s) <= most {
 		return s
 	}
