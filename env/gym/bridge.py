@@ -183,11 +183,16 @@ class Codec:
         self.np = np
         self.discrete = isinstance(actions, spaces.Discrete)
         if self.discrete:
-            self.start = int(actions.start)
+            self.start, self.choices = int(actions.start), int(actions.n)
         else:
             self.shape, self.dtype = actions.shape, actions.dtype
             self.whole = np.issubdtype(actions.dtype, np.integer)
             self.plain = len(actions.shape) == 1 and actions.dtype == np.float32
+
+    def kind(self):
+        """What the environment must have in common with the one that was described."""
+        actions = f"{self.choices} choices" if self.discrete else f"actions of {int(self.np.prod(self.shape))} numbers"
+        return f"{self.size} observations and {actions}"
 
     def write(self, row, obs):
         """Write an observation into a row of float32."""
@@ -234,7 +239,7 @@ class Worker:
         self.action = {lane: action[lane] for region in self.regions for lane in region}
         # The lane at work, for whoever looks after this process died.
         self.present = view[at["present"] + 4 * config["worker"]:][:4].cast("i")
-        self.size, self.envs, self.codec = size, {}, None
+        self.kind, self.envs, self.codec = config["kind"], {}, None
 
     def begin(self, lane, seed):
         """Begin an episode, in a new environment where there is none."""
@@ -243,9 +248,10 @@ class Worker:
             env = self.make()
             self.envs[lane] = env
             if self.codec is None:
-                self.codec = Codec(self.gym, self.np, env)
-                if self.codec.size != self.size:
-                    raise ValueError(f"the environment has {self.codec.size} observations here, and had {self.size}")
+                codec = Codec(self.gym, self.np, env)
+                if codec.kind() != self.kind:
+                    raise ValueError(f"the environment has {codec.kind()} here, and had {self.kind}")
+                self.codec = codec
         obs, _ = env.reset(seed=seed)
         self.codec.write(self.obs[lane], obs)
 

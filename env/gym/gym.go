@@ -147,6 +147,7 @@ type bridgeConfig struct {
 	Lanes        int            `json:"lanes"`
 	Observations int            `json:"observations"`
 	Width        int            `json:"width"`
+	Kind         string         `json:"kind"` // what Codec.kind must give
 	Offsets      map[string]int `json:"offsets"`
 	Regions      [][2]int       `json:"regions"`
 }

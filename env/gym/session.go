@@ -105,6 +105,10 @@ func (s *session) start(w *worker) error {
 	c.Worker, c.Size, c.Lanes = w.index, len(s.memory), len(s.todo)
 	c.Observations, c.Width = s.spec.ObsDim, s.spec.Action.Width()
 	c.Offsets, c.Regions = s.offsets, w.regions
+	c.Kind = fmt.Sprintf("%d observations and actions of %d numbers", s.spec.ObsDim, s.spec.Action.N)
+	if s.spec.Action.Discrete {
+		c.Kind = fmt.Sprintf("%d observations and %d choices", s.spec.ObsDim, s.spec.Action.N)
+	}
 	text, err := c.encode()
 	if err != nil {
 		return err
