@@ -46,6 +46,9 @@ def import_gymnasium():
         import gymnasium
     except ImportError as e:
         raise Refused("gymnasium", str(e))
+    if not hasattr(gymnasium, "make"):
+        where = getattr(gymnasium, "__file__", None)
+        raise Refused("gymnasium", f"what is imported by that name from {where} is another module")
     return gymnasium, numpy
 
 
