@@ -20,6 +20,7 @@ import (
 
 // A configuration that cannot be run says which key is to blame, and what would do.
 func TestRefusals(t *testing.T) {
+	t.Parallel()
 	real := options(t, gym.Prefix+"CartPole-v1", nil).Python
 	fake := func(module string) string {
 		path := filepath.Join(t.TempDir(), "python")
@@ -59,6 +60,7 @@ func TestRefusals(t *testing.T) {
 		}, "python", []string{"env.timeout"}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			o := options(t, gym.Prefix+"CartPole-v1", nil)
 			c.change(&o)
 			_, err := gym.New(o)
@@ -93,9 +95,11 @@ func once(t *testing.T, what string, o gym.Options, n int) (env.Session, *[]stri
 // One environment's failure cuts off its own episode, at the last observation that is
 // sound, and no other's.
 func TestAnEnvironmentThatFailsBeginsAnew(t *testing.T) {
+	t.Parallel()
 	for what, said := range map[string]string{
 		"raise": "ValueError: the step is broken", "nan": "observation 1 is NaN", "nan reward": "the reward is NaN"} {
 		t.Run(what, func(t *testing.T) {
+			t.Parallel()
 			o := options(t, trouble, nil)
 			o.Workers = 1
 			s, warnings := once(t, what, o, 3)
@@ -123,6 +127,7 @@ func TestAnEnvironmentThatFailsBeginsAnew(t *testing.T) {
 
 // A reset that fails once is done again.
 func TestAResetThatFailsIsDoneAgain(t *testing.T) {
+	t.Parallel()
 	o := options(t, trouble, map[string]any{})
 	e, err := gym.New(o)
 	require.NoError(t, err)
@@ -142,11 +147,13 @@ func TestAResetThatFailsIsDoneAgain(t *testing.T) {
 // A worker that dies is started anew; what was under way in its environments is cut
 // off, and the other worker's goes on.
 func TestAWorkerThatDiesIsStartedAnew(t *testing.T) {
+	t.Parallel()
 	for what, said := range map[string]string{"exit": "exit status 7", "kill": "signal: killed", "hang": "did not answer within"} {
 		t.Run(what, func(t *testing.T) {
+			t.Parallel()
 			o := options(t, trouble, nil)
 			if what == "hang" {
-				o.Timeout = 5 * time.Second
+				o.Timeout = 10 * time.Second
 			}
 			s, warnings := once(t, what, o, 6)
 			l := s.Lanes()
@@ -181,8 +188,10 @@ func TestAWorkerThatDiesIsStartedAnew(t *testing.T) {
 
 // What always fails ends the session, with Python's traceback.
 func TestAnEnvironmentThatAlwaysFailsIsAnError(t *testing.T) {
+	t.Parallel()
 	for what, said := range map[string]string{"raise": "the step is broken", "exit": "exit status 7", "nan": "observation 1 is NaN"} {
 		t.Run(what, func(t *testing.T) {
+			t.Parallel()
 			o := options(t, trouble, nil)
 			e, err := gym.New(o)
 			require.NoError(t, err)
@@ -211,6 +220,7 @@ func TestAnEnvironmentThatAlwaysFailsIsAnError(t *testing.T) {
 
 // A known spec that is not the environment's is found out.
 func TestAnEnvironmentThatIsNotWhatWasKnown(t *testing.T) {
+	t.Parallel()
 	o := options(t, gym.Prefix+"CartPole-v1", nil)
 	s, err := gym.Known(o, env.Spec{ObsDim: 3, Action: env.ActionSpace{Discrete: true, N: 2}}).Open([]int{1}, nil)
 	require.NoError(t, err)
@@ -221,6 +231,7 @@ func TestAnEnvironmentThatIsNotWhatWasKnown(t *testing.T) {
 }
 
 func TestClosedSession(t *testing.T) {
+	t.Parallel()
 	s, _ := open(t, options(t, trouble, nil), 2, nil)
 	require.NoError(t, s.Close())
 	require.NoError(t, s.Close())
@@ -259,6 +270,7 @@ func threads() (list []string) {
 
 // No Python outlives a brood that is killed.
 func TestNoOrphans(t *testing.T) {
+	t.Parallel()
 	if _, err := os.Stat("/proc/self/task"); err != nil {
 		t.Skip("children are found in /proc, which this system does not have")
 	}

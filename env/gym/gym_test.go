@@ -24,11 +24,7 @@ const (
 // options are of an environment in the Python of the tests, which finds testdata.
 func options(t testing.TB, id string, kwargs map[string]any) gym.Options {
 	t.Helper()
-	python := pyenv.Interpreter(t)
-	dir, err := filepath.Abs("testdata")
-	require.NoError(t, err)
-	t.Setenv("PYTHONPATH", dir)
-	return gym.Options{ID: id, Kwargs: kwargs, Python: python, Workers: 2}
+	return gym.Options{ID: id, Kwargs: kwargs, Python: pyenv.Interpreter(t), Workers: 2}
 }
 
 // open is a session with one region of n environments, all of which were reset with
@@ -104,6 +100,7 @@ type row struct {
 
 // The bridge gives what a plain loop in Python does, number for number.
 func TestBridgeEqualsALoopInPython(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		id     string
 		kwargs map[string]any
@@ -113,6 +110,7 @@ func TestBridgeEqualsALoopInPython(t *testing.T) {
 		{"Pendulum-v1", map[string]any{"g": 9.5, "max_episode_steps": 30}, 70},
 	} {
 		t.Run(c.id, func(t *testing.T) {
+			t.Parallel()
 			const n = 5
 			s, spec := open(t, options(t, gym.Prefix+c.id, c.kwargs), n, nil)
 			r := rng.NewKey(1).Stream(0, rng.Address{Purpose: rng.User})
@@ -176,6 +174,7 @@ func compare(t *testing.T, s env.Session, spec env.Spec, actions [][][]float32, 
 
 // An idle environment and its lane stay as they are.
 func TestIdleEnvironmentsStay(t *testing.T) {
+	t.Parallel()
 	s, _ := open(t, options(t, trouble, nil), 4, nil)
 	l := s.Lanes()
 	for i := range l.Command {
@@ -206,6 +205,7 @@ json.dump(out, sys.stdout)
 
 // Every supported space is flattened as gymnasium.spaces.utils.flatten does it.
 func TestObservationsAreFlattenedAsGymnasiumDoes(t *testing.T) {
+	t.Parallel()
 	kinds := []string{"matrix", "bytes", "scalar", "discrete", "multi", "dict", "tuple"}
 	dir, err := filepath.Abs("testdata")
 	require.NoError(t, err)
@@ -215,6 +215,7 @@ func TestObservationsAreFlattenedAsGymnasiumDoes(t *testing.T) {
 	require.NoError(t, json.Unmarshal(pyenv.Run(t, flattened, append(append(path, '\n'), append(question, '\n')...)), &want))
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
 			o := options(t, shapes, map[string]any{"observations": kind})
 			o.Workers = 1
 			e, err := gym.New(o)
@@ -234,6 +235,7 @@ func TestObservationsAreFlattenedAsGymnasiumDoes(t *testing.T) {
 
 // Actions arrive with the space's shape and dtype, which the environment asserts.
 func TestActions(t *testing.T) {
+	t.Parallel()
 	for kind, c := range map[string]struct {
 		action []float32
 		low    float32
@@ -246,6 +248,7 @@ func TestActions(t *testing.T) {
 		"unbounded": {[]float32{1e6}, float32(math.Inf(-1)), 1e6},
 	} {
 		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
 			s, spec := open(t, options(t, shapes, map[string]any{"actions": kind}), 1, nil)
 			require.Equal(t, kind == "discrete", spec.Action.Discrete)
 			if kind != "discrete" {
@@ -258,6 +261,7 @@ func TestActions(t *testing.T) {
 }
 
 func TestWrappersAreAppliedInOrder(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		wrappers []string
 		count    float32
@@ -281,6 +285,7 @@ func TestWrappersAreAppliedInOrder(t *testing.T) {
 
 // How environments are spread over workers changes no bit.
 func TestTheNumberOfWorkersChangesNothing(t *testing.T) {
+	t.Parallel()
 	var want []float32
 	for _, workers := range []int{1, 2, 3} {
 		o := options(t, gym.Prefix+"CartPole-v1", nil)
@@ -299,6 +304,7 @@ func TestTheNumberOfWorkersChangesNothing(t *testing.T) {
 }
 
 func TestSpecOfAnEnvironment(t *testing.T) {
+	t.Parallel()
 	e, err := gym.New(options(t, gym.Prefix+"Pendulum-v1", nil))
 	require.NoError(t, err)
 	require.Equal(t, env.Spec{ID: "gymnasium:Pendulum-v1", ObsDim: 3, StateSize: env.ExternalState,
@@ -313,6 +319,13 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == orphanArgument {
 		orphan()
 		return
+	}
+	dir, err := filepath.Abs("testdata")
+	if err == nil {
+		err = os.Setenv("PYTHONPATH", dir) // where Python finds brood_test_envs
+	}
+	if err != nil {
+		panic(err)
 	}
 	os.Exit(m.Run())
 }
