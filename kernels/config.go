@@ -127,6 +127,9 @@ type Config struct {
 	Threads int
 	// Sections are added to every member's state after the engine's own.
 	Sections []tensor.Section
+	// Warn is told, from the goroutine that calls the engine, of failures of an
+	// [env.External] that did not end the call; nil: nobody is.
+	Warn func(message string)
 
 	// FirstMember is added to a member's index wherever that addresses random
 	// numbers. With Clones the index is left out: every member draws those of

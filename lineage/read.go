@@ -27,7 +27,7 @@ const (
 // damaged line is an error that names the file and the line.
 func Read(dir string) (*Tree, error) {
 	// The family does not depend on the device, which this build may lack.
-	cfg, err := train.LoadRun(dir, train.Setting{Origin: "lineage", Key: "run.device", Value: train.DeviceCPU},
+	cfg, err := train.ReadRun(dir, train.Setting{Origin: "lineage", Key: "run.device", Value: train.DeviceCPU},
 		train.Setting{Origin: "lineage", Key: "run.precision", Value: string(kernels.Float32)})
 	if err != nil {
 		return nil, err

@@ -9,15 +9,18 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"time"
 
 	"brood/env"
+	"brood/env/gym"
 	"brood/kernels"
 	"brood/kernels/host"
 )
 
 // EnvConfig is the config section env: what every member plays.
 type EnvConfig struct {
-	// ID is the registered name of the environment. Default CartPole-v1.
+	// ID is the registered name of the environment, or gymnasium:NAME for one of
+	// Gymnasium, which runs in Python. Default CartPole-v1.
 	ID string `yaml:"id"`
 	// Count is N, the environments that each member steps side by side.
 	// Default 64; at least 1.
@@ -26,10 +29,44 @@ type EnvConfig struct {
 	// of the environment's own, the weights of its shaping rewards, by name.
 	// Default none: all are 0, which is no shaping.
 	Hyperparameters map[string]float64 `yaml:"hyperparameters"`
+
+	// The keys below are for gymnasium:NAME alone.
+
+	// Kwargs are keyword arguments of gymnasium.make. Default none.
+	Kwargs map[string]any `yaml:"kwargs"`
+	// Wrappers are applied in this order, each as package.module:Wrapper. Default none.
+	Wrappers []string `yaml:"wrappers,flow"`
+	// Workers is the number of Python processes. Default 0: as many as the process
+	// may use processors. The results do not depend on it.
+	Workers int `yaml:"workers"`
+	// Python is the interpreter. Default empty: BROOD_PYTHON, the active virtual
+	// environment's, or python3.
+	Python string `yaml:"python"`
+	// Timeout is how many seconds a worker may take for a step of all its
+	// environments before it is killed and started anew. Default 120; above 0.
+	Timeout float64 `yaml:"timeout"`
+
+	// Described, where not nil, is taken for what an environment of Gymnasium is, and
+	// Python is not asked: a configuration that is only read must start no program.
+	Described *env.Spec `yaml:"-"`
 }
 
 // DefaultEnv returns the defaults of the section env.
-func DefaultEnv() EnvConfig { return EnvConfig{ID: "CartPole-v1", Count: 64} }
+func DefaultEnv() EnvConfig {
+	return EnvConfig{ID: "CartPole-v1", Count: 64, Timeout: gym.DefaultTimeout.Seconds()}
+}
+
+// Undescribed stands for an environment of Gymnasium where it does not matter what it
+// is, in [EnvConfig.Described].
+func Undescribed() *env.Spec {
+	return &env.Spec{ObsDim: 1, Action: env.ActionSpace{Discrete: true, N: 2}}
+}
+
+// gymOptions are the keys of an environment of Gymnasium.
+func (e *EnvConfig) gymOptions() gym.Options {
+	return gym.Options{ID: e.ID, Kwargs: e.Kwargs, Wrappers: e.Wrappers, Workers: e.Workers, Python: e.Python,
+		Timeout: time.Duration(e.Timeout * float64(time.Second))}
+}
 
 // PolicyConfig is the config section policy. Actor and critic are two networks
 // of the same hidden layers that share no weights.
@@ -248,6 +285,9 @@ func makeEnv(e EnvConfig) (env.Vector, error) {
 	if e.ID == "" {
 		return nil, nil
 	}
+	if gym.Is(e.ID) {
+		return makeGym(e)
+	}
 	vector, err := env.Make(e.ID)
 	if err == nil {
 		err = host.CheckSpec(vector.Spec())
@@ -256,6 +296,25 @@ func makeEnv(e EnvConfig) (env.Vector, error) {
 		return nil, fmt.Errorf("env.id: %w", err)
 	}
 	return vector, validateOwn(vector.Spec(), e.Hyperparameters)
+}
+
+// makeGym makes an environment of Gymnasium, unless the config is wrong in a way that
+// [Validate] reports.
+func makeGym(e EnvConfig) (env.Vector, error) {
+	var c checker
+	if c.gym(e); c.err() != nil {
+		return nil, nil
+	}
+	var made *gym.Env
+	if e.Described != nil {
+		made = gym.Known(e.gymOptions(), *e.Described)
+	} else {
+		var err error
+		if made, err = gym.New(e.gymOptions()); err != nil {
+			return nil, err
+		}
+	}
+	return made, validateOwn(made.Spec(), e.Hyperparameters)
 }
 
 // withOwn adds the environment's hyperparameters to the algorithm's.

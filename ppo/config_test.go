@@ -236,12 +236,13 @@ func atoi(t *rapid.T, s string) (n int) {
 
 func TestYAMLOverDefaults(t *testing.T) {
 	s := defaults()
-	text := "env: {count: 8, hyperparameters: {energy_weight: 0.5}}\npolicy: {hidden: [32]}\nppo: {gamma: 0.9, vgs: {alpha: 0.5}, kl_penalty: {enabled: true}}\ncritic: {type: quantile}\n"
+	text := "env: {count: 8, hyperparameters: {energy_weight: 0.5}, kwargs: {name: x}, wrappers: [\"m:W\"]}\npolicy: {hidden: [32]}\nppo: {gamma: 0.9, vgs: {alpha: 0.5}, kl_penalty: {enabled: true}}\ncritic: {type: quantile}\n"
 	require.NoError(t, yaml.UnmarshalWithOptions([]byte(text), &s, yaml.Strict()))
 	want := defaults()
 	want.Env.Count, want.Policy.Hidden, want.PPO.Gamma, want.PPO.VGS.Alpha = 8, []int{32}, .9, .5
 	want.PPO.KLPenalty.Enabled, want.Critic.Type = true, kernels.QuantileCritic
 	want.Env.Hyperparameters = map[string]float64{"energy_weight": .5}
+	want.Env.Kwargs, want.Env.Wrappers = map[string]any{"name": "x"}, []string{"m:W"}
 	require.Equal(t, want, s)
 
 	written, err := yaml.Marshal(s)

@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"brood/env/gym"
 	"brood/kernels"
 )
 
@@ -69,6 +70,7 @@ func Validate(e EnvConfig, policy PolicyConfig, critic CriticConfig, ppo Config)
 	var c checker
 	c.field(e.ID != "", "env.id", e.ID, "must name an environment")
 	c.field(e.Count >= 1 && e.Count <= maxRows, "env.count", e.Count, "must be 1 to %d", maxRows)
+	c.gym(e)
 	c.policy(policy)
 	c.critic(critic, ppo)
 	c.batch(e, ppo)
@@ -80,6 +82,27 @@ func Validate(e EnvConfig, policy PolicyConfig, critic CriticConfig, ppo Config)
 	c.vgs(ppo.VGS)
 	return c.err()
 }
+
+// gym checks the keys of an environment of Gymnasium.
+func (c *checker) gym(e EnvConfig) {
+	if !gym.Is(e.ID) {
+		for _, key := range []struct {
+			name  string
+			value any
+			unset bool
+		}{{"kwargs", e.Kwargs, len(e.Kwargs) == 0}, {"wrappers", e.Wrappers, len(e.Wrappers) == 0},
+			{"workers", e.Workers, e.Workers == 0}, {"python", e.Python, e.Python == ""}} {
+			c.field(key.unset, "env."+key.name, key.value, "is for an environment of Gymnasium, env.id: %sNAME", gym.Prefix)
+		}
+		return
+	}
+	c.field(e.ID != gym.Prefix, "env.id", e.ID, "must name an environment after %q, such as %sCartPole-v1", gym.Prefix, gym.Prefix)
+	c.field(e.Workers >= 0 && e.Workers <= gym.MaxWorkers, "env.workers", e.Workers, "must be 0 (one per processor) to %d", gym.MaxWorkers)
+	c.field(e.Timeout >= 0.001 && e.Timeout <= maxTimeout, "env.timeout", e.Timeout, "must be a number of seconds, 0.001 to %d", maxTimeout)
+}
+
+// maxTimeout is a week.
+const maxTimeout = 7 * 24 * 3600
 
 func (c *checker) policy(p PolicyConfig) {
 	c.field(len(p.Hidden) <= maxLayers, "policy.hidden", len(p.Hidden), "must be a list of at most %d layers", maxLayers)

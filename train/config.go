@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"brood/env"
+	"brood/env/gym"
 	"brood/kernels"
 	"brood/pbt"
 	"brood/ppo"
@@ -135,7 +136,11 @@ func DefaultConfig() Config {
 // settings, each later one over the earlier. origin is the file's name for
 // errors. Every mistake is returned, as a [ConfigError].
 func Load(origin string, text []byte, settings []Setting) (Config, error) {
-	c := DefaultConfig()
+	return loadOver(DefaultConfig(), origin, text, settings)
+}
+
+// loadOver is Load over other defaults.
+func loadOver(c Config, origin string, text []byte, settings []Setting) (Config, error) {
 	mistakes := decodeDocument(origin, text, &c, c.places)
 	for _, s := range settings {
 		mistakes = append(mistakes, s.apply(&c, c.places)...)
@@ -207,6 +212,8 @@ func (c Config) Validate() error {
 	}
 	if err := checkDevice(c.Run.Device); err != nil {
 		v.problem("run.device", err.Error())
+	} else if gpus, _ := parseDevice(c.Run.Device); len(gpus) > 0 && gym.Is(c.Env.ID) {
+		v.field("run.device", c.Run.Device, "environments of Gymnasium (env.id) are trained on the processor; must be auto or cpu")
 	}
 	switch p := c.Run.Precision; {
 	case p != kernels.Float32 && p != kernels.TF32:
@@ -231,6 +238,9 @@ type hyperparameters struct {
 }
 
 func (c Config) hyperparameterNames() hyperparameters {
+	if gym.Is(c.Env.ID) {
+		return hyperparameters{known: true} // which have none of their own
+	}
 	vector, err := env.Make(c.Env.ID) // EngineConfig has reported the error
 	if err != nil {
 		return hyperparameters{}

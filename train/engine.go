@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"brood/env"
 	"brood/kernels"
 	"brood/kernels/cpu"
 )
@@ -53,13 +54,15 @@ func checkDevice(device string) error {
 }
 
 // NewEngine makes the engine of a device that checkDevice let pass. auto is the
-// first GPU where there is one that works, else the CPU.
+// first GPU where there is one that works, else the CPU; of environments outside of
+// the process, the CPU.
 func NewEngine(device string, c *kernels.Config) (kernels.Engine, error) {
 	gpus, err := parseDevice(device)
 	if err != nil {
 		return nil, err
 	}
-	if device == DeviceAuto && builtForCUDA && gpuError() == nil {
+	_, external := c.Env.(env.External)
+	if device == DeviceAuto && builtForCUDA && !external && gpuError() == nil {
 		gpus = []int{0}
 	}
 	if len(gpus) > 0 {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"brood/ckpt"
+	"brood/env"
 	"brood/kernels"
 	"brood/tensor"
 )
@@ -171,6 +172,9 @@ func (r *Run) restore(set *ckpt.Set, old Config) error {
 		r.outcomes = *state.Outcomes
 	}
 	r.updates, r.saved, r.exploits = set.Update, set.Update, set.Run.Exploits
+	if _, external := r.engine.Config().Env.(env.External); external {
+		r.opts.Warn(fmt.Sprintf("the episodes under way at update %d begin anew: a checkpoint does not hold the state of %s", set.Update, r.cfg.Env.ID))
+	}
 	r.trained = time.Duration(set.Run.Seconds * float64(time.Second))
 	if !r.opts.InMemory && r.cfg.Checkpoint.KeepBest {
 		if err := r.findBestSet(); err != nil {

@@ -37,12 +37,22 @@ func (m *Moment) Layout() *tensor.Layout { return m.run.engine.Layout() }
 
 // LoadRun reads the configuration of a run folder.
 func LoadRun(dir string, settings ...Setting) (Config, error) {
+	return loadRun(DefaultConfig(), dir, settings)
+}
+
+func loadRun(defaults Config, dir string, settings []Setting) (Config, error) {
 	path := filepath.Join(dir, configFile)
 	text, err := ckpt.OS.ReadFile(path)
 	if err != nil {
 		return Config{}, fmt.Errorf("train: no run folder: %w", err)
 	}
-	return Load(path, text, settings)
+	return loadOver(defaults, path, text, settings)
+}
+
+// ReadRun is LoadRun for who only reads a run: an environment of Gymnasium is not asked
+// what it is, and an engine of the configuration would not be the run's.
+func ReadRun(dir string, settings ...Setting) (Config, error) {
+	return loadRun(undescribed(), dir, settings)
 }
 
 // Rewind makes the run of a folder anew in memory, as it was before an update:

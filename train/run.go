@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"brood/ckpt"
+	"brood/env/gym"
 	"brood/kernels"
 	"brood/pbt"
 )
@@ -195,11 +196,17 @@ func prepare(cfg Config, opts Options) (*Run, error) {
 	if err != nil {
 		return nil, err
 	}
+	opts.setDefaults()
+	engineConfig.Warn = opts.Warn
 	engine, err := NewEngine(cfg.Run.Device, engineConfig)
 	if err != nil {
 		return nil, err
 	}
-	opts.setDefaults()
+	if e, ok := engineConfig.Env.(*gym.Env); ok {
+		for _, note := range e.Notes {
+			opts.Warn(fmt.Sprintf("Gymnasium says of %s: %s", cfg.Env.ID, note))
+		}
+	}
 	p := cfg.PBT.PopulationSize
 	r := &Run{cfg: cfg, yaml: text, opts: opts, engine: engine, schedule: schedule, total: cfg.TotalUpdates(), saved: -1, bestSet: -1, bestScore: math.NaN(),
 		stats: make([]kernels.Stats, p), hyper: make([]kernels.Hyperparameters, p), scores: make([]float64, p),

@@ -10,8 +10,10 @@ import (
 	"path/filepath"
 
 	"brood/ckpt"
+	"brood/env"
 	"brood/kernels"
 	"brood/pbt"
+	"brood/ppo"
 	"brood/tensor"
 )
 
@@ -102,12 +104,20 @@ func bestOfSet(path string) (*Stored, error) {
 }
 
 // loadStored reads the configuration in a checkpoint, whatever device it was
-// trained on: this build may have no engine for that one.
+// trained on: this build may have no engine for that one. It does not ask Python what
+// an environment of Gymnasium is: reading a file starts no program.
 func loadStored(origin, text string) (Config, error) {
-	return Load(origin, []byte(text), []Setting{
+	return loadOver(undescribed(), origin, []byte(text), []Setting{
 		{Origin: origin, Key: "run.device", Value: DeviceCPU},
 		{Origin: origin, Key: "run.precision", Value: string(kernels.Float32)},
 	})
+}
+
+// undescribed are the defaults for a configuration that is only read.
+func undescribed() Config {
+	c := DefaultConfig()
+	c.Env.Described = ppo.Undescribed()
+	return c
 }
 
 // engineConfig is that of an engine of one such member.
@@ -121,11 +131,20 @@ func (s *Stored) engineConfig() (*kernels.Config, error) {
 		return nil, fmt.Errorf("train: the configuration in %s: %w", s.Path, err)
 	}
 	cfg.PBT.PopulationSize, cfg.Run.Threads = 1, 0
+	// Playing an environment of Gymnasium imports what the file names, but runs no
+	// program that it names: which Python that is, is this machine's business.
+	cfg.Env.Described, cfg.Env.Python = describedBy(s.Env), ""
 	c, err := cfg.EngineConfig()
 	if err != nil {
 		return nil, err
 	}
 	return c, s.CheckEnv(ckpt.EnvOf(c.Env.Spec()))
+}
+
+// describedBy is what a checkpoint says of its environment.
+func describedBy(e ckpt.EnvInfo) *env.Spec {
+	return &env.Spec{ID: e.ID, ObsDim: e.ObsDim, Action: env.ActionSpace{
+		Discrete: e.Action.Type == "discrete", N: e.Action.N, Low: e.Action.Low, High: e.Action.High}}
 }
 
 // Evaluate plays the member's deterministic policy for the given number of

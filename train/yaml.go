@@ -89,6 +89,10 @@ func (d *decoder) decode(key string, n ast.Node, v reflect.Value) {
 		d.decodeSlice(key, n, v)
 	case reflect.Map:
 		d.decodeMap(key, n, v)
+	case reflect.Interface:
+		if value, ok := d.decodeAny(key, n); ok {
+			v.Set(value)
+		}
 	case reflect.Pointer:
 		if n.Type() == ast.NullType {
 			v.SetZero()
@@ -156,6 +160,37 @@ func (d *decoder) decodeMap(key string, n ast.Node, v reflect.Value) {
 		m.SetMapIndex(reflect.ValueOf(name.Value), value)
 	}
 	v.Set(m)
+}
+
+// decodeAny returns a value of any type that JSON has, for keys whose types are those
+// of another program.
+func (d *decoder) decodeAny(key string, n ast.Node) (reflect.Value, bool) {
+	target := reflect.Value{}
+	switch n := n.(type) {
+	case *ast.NullNode:
+		return reflect.Zero(reflect.TypeFor[any]()), true
+	case *ast.MappingNode, *ast.MappingValueNode:
+		target = reflect.New(reflect.TypeFor[map[string]any]()).Elem()
+	case *ast.SequenceNode:
+		target = reflect.New(reflect.TypeFor[[]any]()).Elem()
+	case *ast.BoolNode:
+		target = reflect.New(reflect.TypeFor[bool]()).Elem()
+	case *ast.IntegerNode:
+		target = reflect.New(reflect.TypeFor[int64]()).Elem()
+	case *ast.StringNode:
+		target = reflect.New(reflect.TypeFor[string]()).Elem()
+		if _, ok := number(n); ok { // 1e-3
+			target = reflect.New(reflect.TypeFor[float64]()).Elem()
+		}
+	case *ast.FloatNode:
+		target = reflect.New(reflect.TypeFor[float64]()).Elem()
+	default:
+		d.fail(n, key, "%s, but a value that JSON has is expected: a number, text, true or false, null, a list or names with values", describe(n))
+		return target, false
+	}
+	before := len(d.errs)
+	d.decode(key, n, target)
+	return target, len(d.errs) == before
 }
 
 // decodeSlice replaces the whole list: a configuration's list is never merged

@@ -36,7 +36,7 @@ func TestBadConfigurations(t *testing.T) {
 		{"fraction for a count", "ppo: {steps: 1.5}\n", nil, []string{"run.yaml:1:14: ppo.steps: is 1.5, but a whole number is expected"}},
 		{"list for a number", "ppo: {steps: [1]}\n", nil, []string{"run.yaml:1:14: ppo.steps: is a list, but a whole number is expected"}},
 		{"number for a list", "policy: {hidden: 64}\n", nil, []string{"run.yaml:1:18: policy.hidden: is 64, but a list is expected, such as [...]"}},
-		{"number for a section", "env: 3\n", nil, []string{"run.yaml:1:6: env: is 3, but keys are expected here: id, count, hyperparameters"}},
+		{"number for a section", "env: 3\n", nil, []string{"run.yaml:1:6: env: is 3, but keys are expected here: id, count, hyperparameters, kwargs, wrappers, workers, python, timeout"}},
 		{"text for a switch", "ppo: {vgs: {enabled: maybe}}\n", nil, []string{`run.yaml:1:22: ppo.vgs.enabled: is the text "maybe", but true or false is expected`}},
 		{"number for a name", "env: {id: 7}\n", nil, []string{"run.yaml:1:11: env.id: is 7, but text is expected"}},
 		{"negative seed", "run: {seed: -1}\n", nil, []string{"run.yaml:1:13: run.seed: is -1, but a whole number, 0 or above is expected"}},

@@ -37,6 +37,8 @@ type member struct {
 	grad  []float32 // the policy section's size; of the last minibatch, before VGS
 	steps []kernels.MinibatchStats
 
+	outside *outsideBuffers // nil: the environments are the engine's own
+
 	finished  host.Finished // episodes of this iteration
 	explained float32
 	stats     kernels.Stats

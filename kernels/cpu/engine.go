@@ -35,6 +35,9 @@ type Engine struct {
 	kept   *tensor.Arena // of the last BeginSnapshot; nil before the first
 	index  *host.PolicyIndex
 	step   func(*env.Batch) // of the environment
+	// outside has the environments that are not the engine's own; nil: all are.
+	outside *host.Outside
+	turn    turn
 
 	actor, critic network
 	packedSize    int // floats of both networks' packed weights
@@ -110,6 +113,7 @@ func NewWithPath(c *kernels.Config, path *simd.Path) (kernels.Engine, error) {
 		host.Init(&e.config, arena.Member(i), c.RandomMember(i))
 		e.members = append(e.members, e.newMember(i))
 	}
+	e.prepareOutside()
 	for i := range threads {
 		w := &worker{engine: e, wake: make(chan struct{}, 1)}
 		w.tile = newTile(&e.actor, &e.critic)
@@ -153,22 +157,46 @@ func (e *Engine) Iterate(stats []kernels.Stats) error {
 	if len(stats) != len(e.members) {
 		return fmt.Errorf("cpu: Iterate: %d stats for %d members", len(stats), len(e.members))
 	}
-	e.each((*worker).iterate)
+	if err := e.iterate(); err != nil {
+		return err
+	}
 	for i, m := range e.members {
 		stats[i] = m.stats
 	}
 	return nil
 }
 
+func (e *Engine) iterate() error {
+	if e.outside == nil {
+		e.each((*worker).iterate)
+		return nil
+	}
+	if err := e.collectOutside(); err != nil {
+		return err
+	}
+	e.each((*worker).learn)
+	return nil
+}
+
 func (w *worker) iterate() {
 	w.collect()
+	w.learn()
+}
+
+// learn is what follows a member's rollout.
+func (w *worker) learn() {
 	w.advantages()
 	w.update()
 	w.endIteration()
 }
 
 // Collect fills the rollout of every member.
-func (e *Engine) Collect() error { return e.run((*worker).collect) }
+func (e *Engine) Collect() error {
+	if e.outside != nil && !e.closed {
+		return e.collectOutside()
+	}
+	return e.run((*worker).collect)
+}
 
 // Advantages computes GAE from the rollouts.
 func (e *Engine) Advantages() error { return e.run((*worker).advantages) }
@@ -267,6 +295,9 @@ func (e *Engine) transfer(i int, other tensor.Member, restore bool) error {
 	}
 	if restore {
 		m.state.Member.CopyFrom(other)
+		if e.outside != nil {
+			e.outside.Forget(i)
+		}
 	} else {
 		other.CopyFrom(m.state.Member)
 	}
@@ -293,7 +324,7 @@ func (e *Engine) Close() error {
 	for _, w := range e.workers[1:] {
 		close(w.wake)
 	}
-	return nil
+	return e.outside.Close()
 }
 
 // SetPermutations fixes the order of the rows of every coming update.

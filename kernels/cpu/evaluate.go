@@ -24,6 +24,9 @@ func (e *Engine) Evaluate(ev kernels.Evaluation, returns [][]float64, lengths []
 	if err := host.CheckEvaluation(&e.config, &ev, returns, lengths); err != nil {
 		return err
 	}
+	if e.outside != nil {
+		return e.evaluateOutside(&ev, returns, lengths)
+	}
 	e.evaluation = &evaluation{Evaluation: ev, returns: returns, lengths: lengths, slot: make(map[int]int, len(ev.Members))}
 	for i, m := range ev.Members {
 		e.evaluation.slot[m] = i

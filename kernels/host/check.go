@@ -14,9 +14,20 @@ import (
 const MaxPopulation = 1 << 16
 
 // Check is what every engine's constructor refuses: sizes that are not positive
-// or do not divide, unknown choices, numbers out of range. All that is wrong is
-// in the one error, each with its field and value.
+// or do not divide, unknown choices, numbers out of range, environments outside of
+// the engine's memory. All that is wrong is in the one error, each with its field and
+// value.
 func Check(c *kernels.Config) error {
+	if err := check(c); err != nil {
+		return err
+	}
+	if _, external := c.Env.(env.External); external {
+		return fmt.Errorf("kernels: environment %q runs outside of the process, which only the engines on a processor can step", c.Env.Spec().ID)
+	}
+	return nil
+}
+
+func check(c *kernels.Config) error {
 	if c == nil {
 		return errors.New("kernels: the config is nil")
 	}
@@ -48,9 +59,9 @@ func Check(c *kernels.Config) error {
 }
 
 // CheckHost is [Check] for engines on a processor: it refuses what only a GPU
-// computes, too.
+// computes, and lets an [env.External] pass.
 func CheckHost(c *kernels.Config) error {
-	if err := Check(c); err != nil {
+	if err := check(c); err != nil {
 		return err
 	}
 	if c.Precision == kernels.TF32 {

@@ -48,28 +48,33 @@ func (e *engine) normalize(m *member, dst, obs []float32) {
 
 // act computes the values of step t and draws its actions.
 func (e *engine) act(m *member, t int) {
+	for i := range e.config.Environments {
+		e.actOne(m, t, i)
+	}
+}
+
+// actOne is act for environment i.
+func (e *engine) actOne(m *member, t, i int) {
 	r, theta, key := &m.rollout, m.state.Policy, e.key(m)
 	n, w := e.config.Environments, e.spec.Action.Width()
 	address := host.ActionAddress(m.id, host.Time(*m.state.Updates, e.config.Steps, t))
-	for i := range n {
-		start := time.Now()
-		at := t*n + i
-		obs, action := row(r.Obs, at, e.spec.ObsDim), row(r.Actions, at, w)
-		r.Values[at] = value(e.critic.forward(theta, obs))
-		output := e.actor.forward(theta, obs)
-		e.timed(kernels.PhaseForward, start)
+	start := time.Now()
+	at := t*n + i
+	obs, action := row(r.Obs, at, e.spec.ObsDim), row(r.Actions, at, w)
+	r.Values[at] = value(e.critic.forward(theta, obs))
+	output := e.actor.forward(theta, obs)
+	e.timed(kernels.PhaseForward, start)
 
-		start = time.Now()
-		if e.spec.Action.Discrete {
-			action[0], r.LogProbs[at] = sampleDiscrete(output, key.Block(uint32(i), address)[0])
-			m.batch.Action[i] = action[0]
-		} else {
-			host.ActionNoise(e.noise, key, i, address)
-			r.LogProbs[at] = sampleGaussian(action, output, e.logStd(m), e.noise)
-			clipAction(m.batch.Action, action, e.spec.Action.Low, e.spec.Action.High, i, n)
-		}
-		e.timed(kernels.PhaseSample, start)
+	start = time.Now()
+	if e.spec.Action.Discrete {
+		action[0], r.LogProbs[at] = sampleDiscrete(output, key.Block(uint32(i), address)[0])
+		m.batch.Action[i] = action[0]
+	} else {
+		host.ActionNoise(e.noise, key, i, address)
+		r.LogProbs[at] = sampleGaussian(action, output, e.logStd(m), e.noise)
+		clipAction(m.batch.Action, action, e.spec.Action.Low, e.spec.Action.High, i, n)
 	}
+	e.timed(kernels.PhaseSample, start)
 }
 
 // logStd is the member's log_std [A] of continuous actions.

@@ -25,6 +25,7 @@ type engine struct {
 	arena   *tensor.Arena
 	index   *host.PolicyIndex
 	members []*member
+	outside *host.Outside // nil: the environments are the engine's own
 
 	actor, critic *network
 	permutations  [][]int32 // [epochs][B] where set, else nil
@@ -95,6 +96,11 @@ func New(c *kernels.Config) (kernels.Engine, error) {
 		host.Init(c, arena.Member(i), c.RandomMember(i))
 		e.members = append(e.members, e.newMember(i))
 	}
+	var states []*host.State
+	for _, m := range e.members {
+		states = append(states, m.state)
+	}
+	e.outside = host.NewOutside(c, states)
 	return e, nil
 }
 
@@ -134,7 +140,7 @@ func (e *engine) Name() string             { return "plain" }
 func (e *engine) Config() *kernels.Config  { return e.config }
 func (e *engine) Layout() *tensor.Layout   { return e.layout }
 func (e *engine) Profile() kernels.Profile { return e.profile }
-func (e *engine) Close() error             { e.closed = true; return nil }
+func (e *engine) Close() error             { e.closed = true; return e.outside.Close() }
 func (e *engine) key(m *member) rng.Key    { return rng.NewKey(*m.state.Seed) }
 func (e *engine) timed(p kernels.Phase, since time.Time) {
 	e.profile[p] += time.Since(since)
@@ -161,7 +167,13 @@ func (e *engine) member(i int) (*member, error) {
 	return e.members[i], nil
 }
 
-func (e *engine) Collect() error    { return e.each(e.collect) }
+func (e *engine) Collect() error {
+	if e.outside != nil && !e.closed {
+		return e.collectOutside()
+	}
+	return e.each(e.collect)
+}
+
 func (e *engine) Advantages() error { return e.each(e.advantages) }
 func (e *engine) Update() error     { return e.each(e.update) }
 
@@ -172,8 +184,15 @@ func (e *engine) Iterate(stats []kernels.Stats) error {
 	if len(stats) != len(e.members) {
 		return fmt.Errorf("kernels: room for the statistics of %d members; there are %d", len(stats), len(e.members))
 	}
+	if e.outside != nil {
+		if err := e.collectOutside(); err != nil {
+			return err
+		}
+	}
 	for i, m := range e.members {
-		e.collect(m)
+		if e.outside == nil {
+			e.collect(m)
+		}
 		e.advantages(m)
 		e.update(m)
 		stats[i] = e.finish(m)
@@ -270,6 +289,9 @@ func (e *engine) Restore(i int, src tensor.Member) error {
 		return err
 	}
 	m.state.Member.CopyFrom(src)
+	if e.outside != nil {
+		e.outside.Forget(i)
+	}
 	return nil
 }
 

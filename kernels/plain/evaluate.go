@@ -14,6 +14,9 @@ func (e *engine) Evaluate(ev kernels.Evaluation, returns [][]float64, lengths []
 	if err := host.CheckEvaluation(e.config, &ev, returns, lengths); err != nil {
 		return err
 	}
+	if e.outside != nil {
+		return e.outside.Play(&ev, returns, lengths, e.bestOutside)
+	}
 	for i, m := range ev.Members {
 		e.play(e.members[m], &ev, returns[i], lengths[i])
 	}
