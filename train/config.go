@@ -169,6 +169,9 @@ func (c Config) EngineConfig() (*kernels.Config, error) {
 // section, each with the place where it was set.
 func (c Config) Validate() error {
 	v := &validation{places: c.places, seen: map[string]bool{}}
+	if c.Run.TotalSteps >= 1 && (c.PBT.PopulationSize < 1 || c.PPO.Steps < 1 || c.Env.Count < 1) {
+		v.seen["run.total_steps"] = true // which of these leaves no update is told
+	}
 	engine, err := c.EngineConfig()
 	v.add(err)
 	if err == nil {

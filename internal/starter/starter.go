@@ -182,7 +182,7 @@ func kind(k docs.Key) string {
 }
 
 func (w *writer) comment(indent, text string) {
-	for _, paragraph := range strings.Split(text, "\n") {
+	for _, paragraph := range strings.Split(strings.ToValidUTF8(text, "?"), "\n") {
 		line := indent + "#"
 		for _, word := range strings.Fields(paragraph) {
 			if len(line)+1+len(word) > width && line != indent+"#" {
