@@ -214,7 +214,7 @@ func (c Config) Validate() error {
 	switch p := c.Run.Precision; {
 	case p != kernels.Float32 && p != kernels.TF32:
 		v.field("run.precision", p, "must be float32 or tf32")
-	case p == kernels.TF32 && (c.Run.Device == DeviceCPU || !builtForCUDA):
+	case p == kernels.TF32 && (c.Run.Device == DeviceCPU || !BuiltForCUDA):
 		v.field("run.precision", p, "the processor computes in float32; must be float32, or run.device a GPU in a build for CUDA")
 	}
 	return configError(v.mistakes)
