@@ -88,8 +88,11 @@ type output struct {
 
 func (o *output) Write(p []byte) (int, error) {
 	n, err := o.to.Write(p)
-	if err != nil && o.err == nil {
-		o.err = fmt.Errorf("standard output: %w", err)
+	if err != nil {
+		err = fmt.Errorf("standard output: %w", err)
+		if o.err == nil {
+			o.err = err
+		}
 	}
 	return n, err
 }

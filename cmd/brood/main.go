@@ -32,7 +32,7 @@ func execute(args []string) int {
 	started := false // whether a subcommand's own code was reached
 	root := newRoot()
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
-		if err := checkOut(cmd); err != nil {
+		if err := checkEmpty(cmd); err != nil {
 			return err
 		}
 		started = true

@@ -61,12 +61,19 @@ func printError(err error) {
 		}
 		words := strings.Split(line, " ")
 		for j, word := range words {
-			if len(word) > maxWord {
-				words[j] = strings.ToValidUTF8(word[:maxWord], "") + fmt.Sprintf("... (%d bytes)", len(word))
-			}
+			words[j] = cut(word)
 		}
 		fmt.Fprintln(os.Stderr, prefix+strings.Join(words, " "))
 	}
+}
+
+// cut shortens a word; a colon behind it is the sentence's and stays.
+func cut(word string) string {
+	bare := strings.TrimSuffix(word, ":")
+	if len(bare) <= maxWord {
+		return word
+	}
+	return strings.ToValidUTF8(bare[:maxWord], "") + fmt.Sprintf("... (%d bytes)", len(bare)) + word[len(bare):]
 }
 
 // pathHint names the file or folder that a missing one may have been meant to be.
@@ -190,11 +197,13 @@ func flagMistake(cmd *cobra.Command, err error) error {
 	return usage("%v%s", err, see)
 }
 
-// checkOut refuses an --out without a name, which is a script's variable that was
-// not set.
-func checkOut(cmd *cobra.Command) error {
-	if f := cmd.Flags().Lookup("out"); f != nil && f.Changed && f.Value.String() == "" {
-		return usage("--out is empty; name a place, or leave --out away")
+// checkEmpty refuses a flag without a name in it, which is a script's variable that
+// was not set.
+func checkEmpty(cmd *cobra.Command) error {
+	for _, name := range []string{"out", "device"} {
+		if f := cmd.Flags().Lookup(name); f != nil && f.Changed && f.Value.String() == "" {
+			return usage("--%s is empty; give it a value, or leave it away", name)
+		}
 	}
 	return nil
 }
