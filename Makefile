@@ -76,6 +76,10 @@ ptx-report: ## Registers, spills, shared memory and occupancy of every kernel
 gpu-bundle: $(cuda_env) ## A folder with all that checks and measures on a GPU host
 	. ./$(cuda_env) && bash bench/gpu/bundle.sh
 
+.PHONY: release
+release: ## Static binaries for each system in build/release, with sums, SBOMs and licences
+	GO="$(GO)" bash internal/release/build.sh
+
 .PHONY: check-format
 check-format: ## Fail if gofmt would change a file
 	@unformatted=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .) || exit 1; \

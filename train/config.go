@@ -174,6 +174,9 @@ func (c Config) EngineConfig() (*kernels.Config, error) {
 // section, each with the place where it was set.
 func (c Config) Validate() error {
 	v := &validation{places: c.places, seen: map[string]bool{}}
+	if c.Run.TotalSteps >= 1 && (c.PBT.PopulationSize < 1 || c.PPO.Steps < 1 || c.Env.Count < 1) {
+		v.seen["run.total_steps"] = true // which of these leaves no update is told
+	}
 	engine, err := c.EngineConfig()
 	v.add(err)
 	if err == nil {
@@ -218,7 +221,7 @@ func (c Config) Validate() error {
 	switch p := c.Run.Precision; {
 	case p != kernels.Float32 && p != kernels.TF32:
 		v.field("run.precision", p, "must be float32 or tf32")
-	case p == kernels.TF32 && (c.Run.Device == DeviceCPU || !builtForCUDA):
+	case p == kernels.TF32 && (c.Run.Device == DeviceCPU || !BuiltForCUDA):
 		v.field("run.precision", p, "the processor computes in float32; must be float32, or run.device a GPU in a build for CUDA")
 	}
 	return configError(v.mistakes)

@@ -47,7 +47,7 @@ func parseDevice(device string) (gpus []int, err error) {
 // for it; whether the GPU is there shows when it is used.
 func checkDevice(device string) error {
 	gpus, err := parseDevice(device)
-	if err == nil && len(gpus) > 0 && !builtForCUDA {
+	if err == nil && len(gpus) > 0 && !BuiltForCUDA {
 		err = fmt.Errorf("%q is not available: this build has no CUDA engine (`make cuda` builds one); must be auto or cpu", device)
 	}
 	return err
@@ -62,7 +62,7 @@ func NewEngine(device string, c *kernels.Config) (kernels.Engine, error) {
 		return nil, err
 	}
 	_, external := c.Env.(env.External)
-	if device == DeviceAuto && builtForCUDA && !external && gpuError() == nil {
+	if device == DeviceAuto && BuiltForCUDA && !external && gpuError() == nil {
 		gpus = []int{0}
 	}
 	if len(gpus) > 0 {

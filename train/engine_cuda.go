@@ -10,7 +10,8 @@ import (
 	"brood/kernels/gpu"
 )
 
-const builtForCUDA = true
+// BuiltForCUDA says whether this build has an engine for GPUs.
+const BuiltForCUDA = true
 
 func newGPUEngine(c *kernels.Config, gpus []int) (kernels.Engine, error) {
 	e, err := gpu.New(c, gpus...)

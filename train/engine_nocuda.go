@@ -8,7 +8,8 @@ import (
 	"brood/kernels"
 )
 
-const builtForCUDA = false
+// BuiltForCUDA says whether this build has an engine for GPUs.
+const BuiltForCUDA = false
 
 var errNoCUDA = errors.New("this build has no CUDA engine")
 

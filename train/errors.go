@@ -87,3 +87,16 @@ func suggestion(got string, valid []string) string {
 	sorted := slices.Sorted(slices.Values(valid))
 	return "valid here: " + strings.Join(sorted, ", ")
 }
+
+// keySuggestion is suggestion for a key under another. One at the top that is a key of
+// a section is named with its section.
+func keySuggestion(under, name string, valid []string) string {
+	if under == "" {
+		for _, key := range Keys() {
+			if strings.HasSuffix(key, "."+name) && !strings.Contains(key, "*") {
+				return fmt.Sprintf("did you mean %s?", key)
+			}
+		}
+	}
+	return suggestion(name, valid)
+}

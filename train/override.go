@@ -79,7 +79,7 @@ func lookup(v reflect.Value, path string) (target reflect.Value, store func(), _
 		case reflect.Struct:
 			field, ok := fieldByName(v, name)
 			if !ok {
-				return v, nil, &FieldError{Key: join(walked, name), Problem: "unknown key; " + suggestion(name, fieldNames(v.Type()))}
+				return v, nil, &FieldError{Key: join(walked, name), Problem: "unknown key; " + keySuggestion(walked, name, fieldNames(v.Type()))}
 			}
 			v = field
 		case reflect.Slice:

@@ -1,13 +1,17 @@
 package train
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
+	"unicode"
+	"unicode/utf8"
 
 	"brood/ckpt"
 	"brood/env"
@@ -62,10 +66,44 @@ func newestPath(dir string, sets []int64) string {
 
 func readMember(path string) (*Stored, error) {
 	c, err := ckpt.ReadFile(ckpt.OS, path)
+	if errors.Is(err, ckpt.ErrDamaged) {
+		if what := noCheckpoint(path); what != "" {
+			return nil, fmt.Errorf("%w: %s is %s, and not a member file such as member-000.ckpt", ErrNoCheckpoint, path, what)
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
 	return &Stored{Path: path, Checkpoint: c}, nil
+}
+
+// noCheckpoint says what a file is that never was a checkpoint; empty where it may be
+// one that is damaged.
+func noCheckpoint(path string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	head := make([]byte, 512)
+	n, err := io.ReadFull(f, head)
+	head = head[:n]
+	switch {
+	case errors.Is(err, io.EOF):
+		return "empty"
+	case err != nil && !errors.Is(err, io.ErrUnexpectedEOF):
+		return ""
+	}
+	for n := range min(3, len(head)) { // a rune may be cut off at the end
+		if utf8.Valid(head[:len(head)-n]) {
+			head = head[:len(head)-n]
+			break
+		}
+	}
+	if !utf8.Valid(head) || bytes.ContainsFunc(head, func(r rune) bool { return unicode.IsControl(r) && !unicode.IsSpace(r) }) {
+		return ""
+	}
+	return "a text"
 }
 
 // bestOfSet returns the member of a checkpoint with the best score in training,

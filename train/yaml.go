@@ -1,6 +1,7 @@
 package train
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"reflect"
@@ -129,7 +130,7 @@ func (d *decoder) decodeStruct(key string, n ast.Node, v reflect.Value) {
 		name := pair.Key.GetToken().Value
 		field, ok := fieldByName(v, name)
 		if !ok {
-			d.fail(pair.Key, join(key, name), "unknown key; %s", suggestion(name, fieldNames(v.Type())))
+			d.fail(pair.Key, join(key, name), "unknown key; %s", keySuggestion(key, name, fieldNames(v.Type())))
 			continue
 		}
 		d.decode(join(key, name), pair.Value, field)
@@ -214,6 +215,13 @@ func (d *decoder) decodeSlice(key string, n ast.Node, v reflect.Value) {
 
 func (d *decoder) decodeScalar(key string, n ast.Node, v reflect.Value) {
 	wrong := func(want string) { d.fail(n, key, "%s, but %s is expected", describe(n), want) }
+	wrongInteger := func(want string) {
+		if f, ok := magnitude(n); ok && f == math.Trunc(f) && (f >= 0 || v.CanInt()) {
+			d.fail(n, key, "is %s, which is beyond %d bits", yamltext.Shortened(n.GetToken().Value, maxShown), v.Type().Bits())
+			return
+		}
+		wrong(want)
+	}
 	switch kind := v.Kind(); {
 	case kind == reflect.Bool:
 		b, ok := n.(*ast.BoolNode)
@@ -243,14 +251,14 @@ func (d *decoder) decodeScalar(key string, n ast.Node, v reflect.Value) {
 	case v.CanInt():
 		i, ok := integer(n)
 		if !ok || i < math.MinInt64 || i > math.MaxInt64 || v.OverflowInt(int64(i)) {
-			wrong("a whole number")
+			wrongInteger("a whole number")
 			return
 		}
 		v.SetInt(exactInt(n, i))
 	case v.CanUint():
 		i, ok := integer(n)
 		if !ok || i < 0 || i > math.MaxUint64 || v.OverflowUint(uint64(i)) {
-			wrong("a whole number, 0 or above")
+			wrongInteger("a whole number, 0 or above")
 			return
 		}
 		v.SetUint(exactUint(n, i))
@@ -285,6 +293,22 @@ func number(n ast.Node) (float64, bool) {
 	}
 	return 0, false
 }
+
+// magnitude is number, and also reads digits that are too many for the parser,
+// which takes them for text.
+func magnitude(n ast.Node) (float64, bool) {
+	if f, ok := number(n); ok {
+		return f, true
+	}
+	s, ok := n.(*ast.StringNode)
+	if !ok || s.Token.Type != token.StringType || !digits.MatchString(s.Value) {
+		return 0, false
+	}
+	f, err := strconv.ParseFloat(s.Value, 64)
+	return f, err == nil || errors.Is(err, strconv.ErrRange)
+}
+
+var digits = regexp.MustCompile(`^[-+]?[0-9]+([eE][-+]?[0-9]+)?$`)
 
 var exponent = regexp.MustCompile(`^[-+]?[0-9]+[eE][-+]?[0-9]+$`)
 

@@ -119,7 +119,7 @@ func TestBadConfigurations(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			if builtForCUDA && strings.Contains(test.want[0], "no CUDA engine") {
+			if BuiltForCUDA && strings.Contains(test.want[0], "no CUDA engine") {
 				t.Skip("this build has one")
 			}
 			_, err := load(t, test.text, test.set...)

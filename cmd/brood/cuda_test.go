@@ -25,7 +25,7 @@ func TestNoDriver(t *testing.T) {
 	assert.NoDirExists(t, dir+"/a")
 	out, _, code := brood(t, dir, "doctor")
 	assert.Zero(t, code)
-	assert.Contains(t, out, "gpu        not used: ")
+	assert.Contains(t, out, "gpu       missing  not used: ")
 	assert.Contains(t, out, "there is no NVIDIA driver")
 	_, errs, code = brood(t, dir, "train", "small.yaml", "--out", "b", "--quiet")
 	assert.Zero(t, code, errs)

@@ -32,9 +32,9 @@ func newExperiment() *cobra.Command {
 			if jobs == 0 {
 				jobs = runtime.GOMAXPROCS(0)
 			}
-			text, err := os.ReadFile(args[0])
+			text, err := readYAML(args[0])
 			if err != nil {
-				return usage("the experiment: %v", err)
+				return err
 			}
 			spec, err := experiment.Parse(args[0], text)
 			if err != nil {

@@ -5,15 +5,9 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
-	"io/fs"
 	"os"
-	"strings"
 
-	"brood/ckpt"
-	"brood/convert"
-	"brood/export"
-	"brood/train"
+	"brood/internal/version"
 
 	"github.com/spf13/cobra"
 )
@@ -26,12 +20,8 @@ const (
 	exitInterrupted = 130
 )
 
-var (
-	// errInterrupted ends a run that was stopped by a signal and is safe on disk.
-	errInterrupted = errors.New("interrupted")
-	// errUsage marks a mistake in the arguments.
-	errUsage = errors.New("bad usage")
-)
+// errInterrupted ends a run that was stopped by a signal and is safe on disk.
+var errInterrupted = errors.New("interrupted")
 
 func main() {
 	os.Exit(execute(os.Args[1:]))
@@ -41,9 +31,21 @@ func main() {
 func execute(args []string) int {
 	started := false // whether a subcommand's own code was reached
 	root := newRoot()
-	root.PersistentPreRun = func(*cobra.Command, []string) { started = true }
+	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
+		if err := checkEmpty(cmd); err != nil {
+			return err
+		}
+		started = true
+		return nil
+	}
 	root.SetArgs(args)
+	out := &output{to: os.Stdout}
+	root.SetOut(out)
 	err := root.ExecuteContext(context.Background())
+	if err == nil && out.err != nil {
+		printError(out.err)
+		return exitFailed
+	}
 	if err == nil {
 		return exitDone
 	}
@@ -57,31 +59,6 @@ func execute(args []string) int {
 	return exitFailed
 }
 
-// isUsage tells a mistake of the user's from a failure of the machine or damage
-// on disk, which a missing file can be a part of.
-func isUsage(err error) bool {
-	if errors.Is(err, ckpt.ErrDamaged) {
-		return false
-	}
-	for _, mistake := range []error{errUsage, train.ErrConfig, train.ErrRunExists, ckpt.ErrLocked, train.ErrNoCheckpoint, convert.ErrMismatch,
-		convert.ErrExists, export.ErrFormat, fs.ErrNotExist} {
-		if errors.Is(err, mistake) {
-			return true
-		}
-	}
-	return false
-}
-
-func printError(err error) {
-	for i, line := range strings.Split(strings.TrimSpace(err.Error()), "\n") {
-		prefix := "brood: "
-		if i > 0 {
-			prefix = "       "
-		}
-		fmt.Fprintln(os.Stderr, prefix+line)
-	}
-}
-
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "brood",
@@ -90,28 +67,15 @@ func newRoot() *cobra.Command {
 			"`brood train` alone trains on CartPole in seconds.",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          unknownCommand,
+		Version:       version.String(),
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	root.CompletionOptions.HiddenDefaultCmd = true
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usage("%v; see `%s --help`", err, cmd.CommandPath())
-	})
+	root.SetVersionTemplate("brood {{.Version}}\n")
+	root.SetFlagErrorFunc(flagMistake)
+	root.SetHelpCommand(newHelp())
 	root.AddCommand(newTrain(), newResume(), newEval(), newInspect(), newLineage(), newReplay(), newDoctor(), newPresets())
-	root.AddCommand(newCounterfactual(), newExperiment(), newConvert(), newExport())
+	root.AddCommand(newCounterfactual(), newExperiment(), newConvert(), newExport(), newInit(), newCompletion(), newVersion())
+	completeArguments(root)
 	return root
-}
-
-func usage(format string, args ...any) error {
-	return fmt.Errorf("%w: %s", errUsage, fmt.Sprintf(format, args...))
-}
-
-// oneArgument is cobra.ExactArgs(1) with a message that says what is missing.
-func oneArgument(what string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) != 1 {
-			return usage("%s takes one argument, %s; got %d", cmd.CommandPath(), what, len(args))
-		}
-		return nil
-	}
 }

@@ -12,7 +12,7 @@ func newPresets() *cobra.Command {
 	return &cobra.Command{
 		Use:   "presets",
 		Short: "List the presets that train takes",
-		Args:  cobra.NoArgs,
+		Args:  noArgument,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			out := cmd.OutOrStdout()
 			fmt.Fprintf(out, "%-24s %-26s %9s  %s\n", "preset", "environment", "published", "task")

@@ -15,6 +15,10 @@ func untilInterrupted(parent context.Context) (ctx context.Context, stop func())
 	signals := make(chan os.Signal, 2)
 	done := make(chan struct{})
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	// Who asks for SIGPIPE is not ended by it: a run goes on when nobody reads its
+	// progress any more.
+	pipes := make(chan os.Signal, 1)
+	signal.Notify(pipes, syscall.SIGPIPE)
 	go func() {
 		select {
 		case <-signals:
@@ -31,6 +35,7 @@ func untilInterrupted(parent context.Context) (ctx context.Context, stop func())
 	}()
 	return ctx, func() {
 		signal.Stop(signals)
+		signal.Stop(pipes)
 		close(done)
 		cancel()
 	}

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -89,22 +87,11 @@ func loadConfig(args []string, settings []train.Setting) (string, train.Config, 
 	if len(args) == 1 {
 		name = args[0]
 	}
-	if preset, ok := presets.Find(name); ok {
-		text, err := preset.YAML()
-		if err != nil {
-			return "", train.Config{}, err
-		}
-		cfg, err := train.Load("preset "+name, text, settings)
-		return name, cfg, err
-	}
-	text, err := os.ReadFile(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", train.Config{}, usage("%s is neither a preset (%s) nor a file", name, strings.Join(presets.Names(), ", "))
-	}
+	origin, text, err := readConfig(name)
 	if err != nil {
-		return "", train.Config{}, usage("the configuration: %v", err)
+		return "", train.Config{}, err
 	}
-	cfg, err := train.Load(name, text, settings)
+	cfg, err := train.Load(origin, text, settings)
 	return strings.TrimSuffix(filepath.Base(name), filepath.Ext(name)), cfg, err
 }
 
@@ -122,6 +109,9 @@ func defaultFolder(name string, seed uint64, now time.Time) string {
 // runTraining makes a run, trains it until it is done or interrupted, and prints
 // what came out.
 func runTraining(cmd *cobra.Command, f *runFlags, dir string, start func(train.Options) (*train.Run, error)) error {
+	if f.diskWait < 0 {
+		return usage("--disk-wait %v: want 0s or longer", f.diskWait)
+	}
 	ctx, stop := untilInterrupted(cmd.Context())
 	defer stop()
 	screen := newProgress(os.Stderr, f.quiet)

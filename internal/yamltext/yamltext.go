@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/parser"
@@ -28,16 +29,57 @@ const (
 	maxShown = 200
 )
 
-// Parse reads YAML; problem says what is wrong with it, empty: nothing.
+// MaxBytes is the most that a text can have. Who reads one needs no more to see that
+// it is too long.
+const MaxBytes = maxText
+
+// byteOrderMark is what some editors put before UTF-8.
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
+// Parse reads YAML of no known origin; problem says what is wrong with it, empty:
+// nothing.
 func Parse(text []byte) (file *ast.File, problem string) {
+	text = bytes.TrimPrefix(text, byteOrderMark)
 	if problem = beyond(text); problem != "" {
 		return nil, problem
 	}
 	file, err := parser.ParseBytes(text, 0)
 	if err != nil {
-		return nil, "not valid YAML: " + Shortened(strings.Join(strings.Fields(err.Error()), " "), maxShown)
+		return nil, "not valid YAML: " + Shortened(strings.Join(strings.Fields(err.Error()), " "), maxShown) + tabHint(text)
 	}
 	return file, ""
+}
+
+// tabHint names the first line that begins with a tab, which looks like spaces and
+// is none to YAML.
+func tabHint(text []byte) string {
+	for i, line := range bytes.Split(text, []byte("\n")) {
+		if indentation := line[:len(line)-len(bytes.TrimLeft(line, " \t"))]; bytes.IndexByte(indentation, '\t') >= 0 {
+			return fmt.Sprintf("; line %d is indented with a tab, and YAML wants spaces", i+1)
+		}
+	}
+	return ""
+}
+
+// notText says where the text is none: a binary file, or one in another encoding.
+func notText(text []byte) string {
+	at := bytes.IndexByte(text, 0)
+	if !utf8.Valid(text) {
+		for i := 0; i < len(text); {
+			r, size := utf8.DecodeRune(text[i:])
+			if r == utf8.RuneError && size == 1 {
+				if at < 0 || i < at {
+					at = i
+				}
+				break
+			}
+			i += size
+		}
+	}
+	if at < 0 {
+		return ""
+	}
+	return fmt.Sprintf("not a text in UTF-8: byte %d is 0x%02x", at, text[at])
 }
 
 // beyond says which bound the text exceeds; empty: none. It looks at characters
@@ -45,6 +87,9 @@ func Parse(text []byte) (file *ast.File, problem string) {
 func beyond(text []byte) string {
 	if len(text) > maxText {
 		return fmt.Sprintf("%d bytes of YAML; a configuration has at most %d", len(text), maxText)
+	}
+	if problem := notText(text); problem != "" {
+		return problem
 	}
 	if n := bytes.Count(text, []byte("\n")) + bytes.Count(text, []byte("\r")); n > maxLines {
 		return fmt.Sprintf("%d lines of YAML; a configuration has at most %d", n, maxLines)
