@@ -48,7 +48,7 @@ func ok(name, format string, args ...any) Finding {
 // Examine looks at everything; it trains a small population on each engine.
 func Examine() *Report {
 	r := &Report{Version: version.Get(), Trains: true}
-	r.add(ok("brood", "%s", r.Version), processor(), threads(), memory(), runFolder("runs"), disk("."), clock(), terminal(), python())
+	r.add(ok("brood", "%s", r.Version), processor(), threads(), memory(), runFolder("runs"), disk(placeOf("runs")), clock(), terminal(), python())
 	gpus, engines := gpu()
 	r.add(gpus...)
 	for _, device := range engines {

@@ -160,17 +160,20 @@ func disk(folder string) Finding {
 	if err != nil {
 		return Finding{Name: "disk", State: Warning, Text: fmt.Sprintf("how much is free is not known: %v", err), Fix: "df -h ."}
 	}
-	return amount("disk", fmt.Sprintf("%.1f GiB free in this folder", free/gib), free, leastDisk, lowDisk, "free some, or --out a folder on another disk")
+	return amount("disk", fmt.Sprintf("%.1f GiB free where runs go", free/gib), free, leastDisk, lowDisk, "free some, or --out a folder on another disk")
 }
 
-// runFolder tries to write where runs go: in the folder runs, or where that would be
-// made.
-func runFolder(runs string) Finding {
-	folder := runs
+// placeOf is the folder runs, or where that would be made.
+func placeOf(runs string) string {
 	if _, err := os.Stat(runs); errors.Is(err, fs.ErrNotExist) {
-		folder = filepath.Dir(runs)
+		return filepath.Dir(runs)
 	}
-	f, err := os.CreateTemp(folder, ".brood-doctor-*")
+	return runs
+}
+
+// runFolder tries to write where runs go.
+func runFolder(runs string) Finding {
+	f, err := os.CreateTemp(placeOf(runs), ".brood-doctor-*")
 	if err == nil {
 		_, err = f.WriteString("brood")
 		err = errors.Join(err, f.Close(), os.Remove(f.Name()))
