@@ -30,7 +30,7 @@ func (s *session) collect(w *worker, region int) (anew []int, err error) {
 	if w.lost[region] {
 		return s.abandon(w, region, nil), nil
 	}
-	failures, err := s.reply(w)
+	failures, err := s.reply(w, region)
 	if err != nil {
 		return s.revive(w, region, nil, err)
 	}
@@ -57,15 +57,26 @@ func (s *session) collect(w *worker, region int) (anew []int, err error) {
 	return anew, nil
 }
 
-// reply reads one reply of a worker.
-func (s *session) reply(w *worker) ([]failure, error) {
-	kind, body, err := w.process.reply(s.options.timeout())
-	if err != nil || kind == replyDone {
-		return nil, err
+// reply waits for a worker's reply for a region.
+func (s *session) reply(w *worker, region int) ([]failure, error) {
+	answer, early := w.early[region]
+	for !early {
+		var err error
+		if answer, err = w.process.reply(s.options.timeout()); err != nil {
+			return nil, err
+		}
+		if answer.region == region {
+			break
+		}
+		w.early[answer.region] = answer
+	}
+	delete(w.early, region)
+	if answer.kind == replyDone {
+		return nil, nil
 	}
 	var failures []failure
-	if err := json.Unmarshal(body, &failures); err != nil {
-		return nil, fmt.Errorf("the reply %.200q: %w", body, err)
+	if err := json.Unmarshal(answer.body, &failures); err != nil {
+		return nil, fmt.Errorf("the reply %.200q: %w", answer.body, err)
 	}
 	return failures, nil
 }
@@ -127,6 +138,7 @@ func (s *session) revive(w *worker, region int, before []int, cause error) ([]in
 	for r := range w.lost {
 		w.lost[r] = r != region
 	}
+	clear(w.early) // of steps whose environments are gone
 	how = fmt.Sprintf("worker %d %s", w.index, how)
 	anew := s.abandon(w, region, before)
 	if lane < 0 && len(anew) > 0 { // between two environments; so that it cannot go on for ever
@@ -165,7 +177,7 @@ func (s *session) beginAnew(w *worker, region int, anew []int) ([]int, error) {
 		outcomes[i], rewards[i] = s.lanes.Outcome[lane], s.lanes.Reward[lane]
 	}
 	w.process.request(region)
-	failures, err := s.reply(w)
+	failures, err := s.reply(w, region)
 	var again []int
 	for _, f := range failures {
 		if err := s.blame(f.Lane, f.Error, f.Traceback); err != nil {
