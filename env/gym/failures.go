@@ -139,18 +139,17 @@ func (s *session) revive(w *worker, region int, before []int, cause error) ([]in
 		w.lost[r] = r != region
 	}
 	clear(w.early) // of steps whose environments are gone
-	how = fmt.Sprintf("worker %d %s", w.index, how)
 	anew := s.abandon(w, region, before)
-	if lane < 0 && len(anew) > 0 { // between two environments; so that it cannot go on for ever
-		lane = anew[0]
+	at := fmt.Sprintf("in environment %d", lane)
+	if lane < 0 {
+		// One is to blame all the same, so that this cannot go on for ever.
+		lane, at = w.regions[region][0], "between two environments"
 	}
-	if lane >= 0 {
-		if err := s.blame(lane, how, ""); err != nil {
-			return nil, err
-		}
-	} else {
-		s.warn(s.options.ID + ": " + how)
+	how = fmt.Sprintf("worker %d, %s, %s", w.index, at, how)
+	if err := s.count(lane, how, ""); err != nil {
+		return nil, err
 	}
+	s.warn(fmt.Sprintf("%s: the episodes under way in one of %d workers are cut off, it is started again: %s", s.options.ID, len(s.workers), how))
 	if err := s.start(w); err != nil {
 		return nil, err
 	}
@@ -211,12 +210,20 @@ func (s *session) beginAnew(w *worker, region int, anew []int) ([]int, error) {
 // congruential generator on 31 bits.
 func reseed(seed uint32) uint32 { return (seed*1103515245 + 12345) & 0x7fffffff }
 
-// blame counts a failure of an environment and tells the user of it; where it fails
-// again and again it is an error.
+// blame counts a failure of an environment and tells the user of it.
 func (s *session) blame(lane int, what, traceback string) error {
+	if err := s.count(lane, what, traceback); err != nil {
+		return err
+	}
+	s.warn(fmt.Sprintf("%s: environment %d begins anew, its episode is cut off: %s", s.options.ID, lane, what))
+	return nil
+}
+
+// count counts a failure of an environment; where it fails again and again it is an
+// error.
+func (s *session) count(lane int, what, traceback string) error {
 	s.failures[lane]++
 	if s.failures[lane] < maxFailures {
-		s.warn(fmt.Sprintf("%s: environment %d failed and begins anew, its episode is cut off: %s", s.options.ID, lane, what))
 		return nil
 	}
 	if traceback = strings.TrimSpace(traceback); traceback != "" {
