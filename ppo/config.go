@@ -53,7 +53,7 @@ type EnvConfig struct {
 
 // DefaultEnv returns the defaults of the section env.
 func DefaultEnv() EnvConfig {
-	return EnvConfig{ID: "CartPole-v1", Count: 64, Timeout: gym.DefaultTimeout.Seconds()}
+	return EnvConfig{ID: "CartPole-v1", Count: 64, Wrappers: []string{}, Timeout: gym.DefaultTimeout.Seconds()}
 }
 
 // Undescribed stands for an environment of Gymnasium where it does not matter what it

@@ -181,6 +181,14 @@ func TestGymnasiumConfigurations(t *testing.T) {
 	}
 }
 
+func TestExampleOfHopper(t *testing.T) {
+	text, err := os.ReadFile("../examples/hopper.yaml")
+	require.NoError(t, err)
+	c, err := loadOver(undescribed(), "hopper.yaml", text, nil)
+	require.NoError(t, err)
+	require.Equal(t, "gymnasium:Hopper-v5", c.Env.ID)
+}
+
 // Keyword arguments keep their types, also written out and read again.
 func TestGymnasiumKwargs(t *testing.T) {
 	want := map[string]any{"whole": int64(3), "number": 1.5, "small": 1e-3, "text": "yes", "yes": true, "none": nil,

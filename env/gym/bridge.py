@@ -29,10 +29,10 @@ class Refused(Exception):
         self.kind, self.message = kind, message
 
 
-def reply(kind, content=None):
-    """Send one reply: a letter, a length and JSON."""
+def reply(kind, content=None, region=0):
+    """Send one reply: a letter, the region, a length and JSON."""
     body = b"" if content is None else json.dumps(content).encode()
-    data = kind.encode() + struct.pack("<I", len(body)) + body
+    data = kind.encode() + struct.pack("<BI", region, len(body)) + body
     while data:
         data = data[os.write(REPLIES, data):]
 
@@ -321,9 +321,9 @@ class Worker:
             for region in requests:
                 failures = self.serve(region)
                 if failures:
-                    reply("f", failures)
+                    reply("f", failures, region)
                 else:
-                    reply("k")
+                    reply("k", None, region)
 
 
 def main():

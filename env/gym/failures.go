@@ -30,7 +30,7 @@ func (s *session) collect(w *worker, region int) (anew []int, err error) {
 	if w.lost[region] {
 		return s.abandon(w, region, nil), nil
 	}
-	failures, err := s.reply(w)
+	failures, err := s.reply(w, region)
 	if err != nil {
 		return s.revive(w, region, nil, err)
 	}
@@ -57,15 +57,26 @@ func (s *session) collect(w *worker, region int) (anew []int, err error) {
 	return anew, nil
 }
 
-// reply reads one reply of a worker.
-func (s *session) reply(w *worker) ([]failure, error) {
-	kind, body, err := w.process.reply(s.options.timeout())
-	if err != nil || kind == replyDone {
-		return nil, err
+// reply waits for a worker's reply for a region.
+func (s *session) reply(w *worker, region int) ([]failure, error) {
+	answer, early := w.early[region]
+	for !early {
+		var err error
+		if answer, err = w.process.reply(s.options.timeout()); err != nil {
+			return nil, err
+		}
+		if answer.region == region {
+			break
+		}
+		w.early[answer.region] = answer
+	}
+	delete(w.early, region)
+	if answer.kind == replyDone {
+		return nil, nil
 	}
 	var failures []failure
-	if err := json.Unmarshal(body, &failures); err != nil {
-		return nil, fmt.Errorf("the reply %.200q: %w", body, err)
+	if err := json.Unmarshal(answer.body, &failures); err != nil {
+		return nil, fmt.Errorf("the reply %.200q: %w", answer.body, err)
 	}
 	return failures, nil
 }
@@ -127,18 +138,18 @@ func (s *session) revive(w *worker, region int, before []int, cause error) ([]in
 	for r := range w.lost {
 		w.lost[r] = r != region
 	}
-	how = fmt.Sprintf("worker %d %s", w.index, how)
+	clear(w.early) // of steps whose environments are gone
 	anew := s.abandon(w, region, before)
-	if lane < 0 && len(anew) > 0 { // between two environments; so that it cannot go on for ever
-		lane = anew[0]
+	at := fmt.Sprintf("in environment %d", lane)
+	if lane < 0 {
+		// One is to blame all the same, so that this cannot go on for ever.
+		lane, at = w.regions[region][0], "between two environments"
 	}
-	if lane >= 0 {
-		if err := s.blame(lane, how, ""); err != nil {
-			return nil, err
-		}
-	} else {
-		s.warn(s.options.ID + ": " + how)
+	how = fmt.Sprintf("worker %d, %s, %s", w.index, at, how)
+	if err := s.count(lane, how, ""); err != nil {
+		return nil, err
 	}
+	s.warn(fmt.Sprintf("%s: the episodes under way in one of %d workers are cut off, it is started again: %s", s.options.ID, len(s.workers), how))
 	if err := s.start(w); err != nil {
 		return nil, err
 	}
@@ -165,7 +176,7 @@ func (s *session) beginAnew(w *worker, region int, anew []int) ([]int, error) {
 		outcomes[i], rewards[i] = s.lanes.Outcome[lane], s.lanes.Reward[lane]
 	}
 	w.process.request(region)
-	failures, err := s.reply(w)
+	failures, err := s.reply(w, region)
 	var again []int
 	for _, f := range failures {
 		if err := s.blame(f.Lane, f.Error, f.Traceback); err != nil {
@@ -199,12 +210,20 @@ func (s *session) beginAnew(w *worker, region int, anew []int) ([]int, error) {
 // congruential generator on 31 bits.
 func reseed(seed uint32) uint32 { return (seed*1103515245 + 12345) & 0x7fffffff }
 
-// blame counts a failure of an environment and tells the user of it; where it fails
-// again and again it is an error.
+// blame counts a failure of an environment and tells the user of it.
 func (s *session) blame(lane int, what, traceback string) error {
+	if err := s.count(lane, what, traceback); err != nil {
+		return err
+	}
+	s.warn(fmt.Sprintf("%s: environment %d begins anew, its episode is cut off: %s", s.options.ID, lane, what))
+	return nil
+}
+
+// count counts a failure of an environment; where it fails again and again it is an
+// error.
+func (s *session) count(lane int, what, traceback string) error {
 	s.failures[lane]++
 	if s.failures[lane] < maxFailures {
-		s.warn(fmt.Sprintf("%s: environment %d failed and begins anew, its episode is cut off: %s", s.options.ID, lane, what))
 		return nil
 	}
 	if traceback = strings.TrimSpace(traceback); traceback != "" {

@@ -186,6 +186,53 @@ func TestAWorkerThatDiesIsStartedAnew(t *testing.T) {
 	}
 }
 
+// Failures of one region while another one is under way in the same worker mix nothing
+// up: every environment goes on from its own step, or begins anew.
+func TestFailuresWhileAnotherRegionIsUnderWay(t *testing.T) {
+	t.Parallel()
+	for _, what := range []string{"raise", "nan", "exit"} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			o := options(t, trouble, nil)
+			o.Workers = 1
+			e, err := gym.New(o)
+			require.NoError(t, err)
+			o.Kwargs = map[string]any{"what": what, "at": 3, "once": filepath.Join(t.TempDir(), "done")}
+			var warnings []string
+			s, err := gym.Known(o, e.Spec()).Open([]int{2, 3, 4}, func(w string) { warnings = append(warnings, w) })
+			require.NoError(t, err)
+			defer s.Close()
+			l, regions := s.Lanes(), [][2]int{{0, 2}, {2, 5}}
+			begin := func(region int, command env.Command) {
+				for i := regions[region][0]; i < regions[region][1]; i++ {
+					l.Command[i], l.Seed[i] = command, uint32(i)
+				}
+				require.NoError(t, s.Begin(region))
+			}
+			begin(0, env.LaneReset)
+			begin(1, env.LaneReset)
+			count := make([]float32, 5)
+			for turn := range 14 {
+				region := turn % 2
+				require.NoError(t, s.Wait(region))
+				for i := regions[region][0]; i < regions[region][1]; i++ {
+					switch {
+					case turn < 2 || l.Outcome[i] != 0:
+						count[i] = 0
+					default:
+						count[i]++
+					}
+					require.Equal(t, count[i], l.Obs[2*i], "environment %d in turn %d", i, turn)
+				}
+				begin(region, env.LaneStep)
+			}
+			require.NoError(t, s.Wait(0))
+			require.NoError(t, s.Wait(1))
+			require.Len(t, warnings, 1)
+		})
+	}
+}
+
 // What always fails ends the session, with Python's traceback.
 func TestAnEnvironmentThatAlwaysFailsIsAnError(t *testing.T) {
 	t.Parallel()

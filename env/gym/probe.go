@@ -104,7 +104,7 @@ func probe(o Options) (*description, error) {
 // ready waits for the first reply of a process that has just been started, and turns a
 // refusal into the error of the option that is to blame.
 func (p *process) ready(o Options, python string) ([]byte, error) {
-	kind, body, err := p.reply(o.timeout())
+	answer, err := p.reply(o.timeout())
 	if err != nil {
 		why := p.epitaph(err)
 		if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -112,12 +112,12 @@ func (p *process) ready(o Options, python string) ([]byte, error) {
 		}
 		return nil, &OptionError{"python", fmt.Sprintf("%s does not run the bridge: %s", python, why)}
 	}
-	if kind != replyRefused {
-		return body, nil
+	if answer.kind != replyRefused {
+		return answer.body, nil
 	}
 	var r refusal
-	if err := json.Unmarshal(body, &r); err != nil {
-		return nil, fmt.Errorf("gym: the bridge's refusal %.200q: %w", body, err)
+	if err := json.Unmarshal(answer.body, &r); err != nil {
+		return nil, fmt.Errorf("gym: the bridge's refusal %.200q: %w", answer.body, err)
 	}
 	return nil, o.refused(python, &r)
 }

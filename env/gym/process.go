@@ -29,6 +29,7 @@ type process struct {
 	cmd      *exec.Cmd
 	requests *os.File // a byte per request: the region
 	replies  *os.File
+	head     [6]byte       // of the reply that is being read
 	output   *tail         // the end of what it printed
 	exited   chan struct{} // closed when it has ended; err is set then
 	err      error
@@ -108,24 +109,31 @@ func (p *process) request(region int) { p.requests.Write([]byte{byte(region)}) }
 // maxReply bounds a reply: a traceback for each of many environments.
 const maxReply = 64 << 20
 
+// reply is one of a process.
+type reply struct {
+	kind   byte
+	region int
+	body   []byte // JSON, or nothing
+}
+
 // reply waits for the next reply, at most for the timeout.
-func (p *process) reply(timeout time.Duration) (kind byte, body []byte, err error) {
+func (p *process) reply(timeout time.Duration) (r reply, err error) {
 	if err := p.replies.SetReadDeadline(time.Now().Add(timeout)); err != nil {
-		return 0, nil, err
+		return r, err
 	}
-	var head [5]byte
-	if _, err := io.ReadFull(p.replies, head[:]); err != nil {
-		return 0, nil, err
+	if _, err := io.ReadFull(p.replies, p.head[:]); err != nil {
+		return r, err
 	}
-	n := binary.LittleEndian.Uint32(head[1:])
+	r.kind, r.region = p.head[0], int(p.head[1])
+	n := binary.LittleEndian.Uint32(p.head[2:])
 	if n > maxReply {
-		return 0, nil, fmt.Errorf("a reply of %d bytes; at most %d are expected", n, maxReply)
+		return r, fmt.Errorf("a reply of %d bytes; at most %d are expected", n, maxReply)
 	}
 	if n > 0 {
-		body = make([]byte, n)
-		_, err = io.ReadFull(p.replies, body)
+		r.body = make([]byte, n)
+		_, err = io.ReadFull(p.replies, r.body)
 	}
-	return head[0], body, err
+	return r, err
 }
 
 // kill ends the process and all that it started, and waits until it has ended.

@@ -46,6 +46,9 @@ type worker struct {
 	// lost says of each region that the worker died since its environments were made:
 	// there are none in the new process.
 	lost []bool
+	// early are replies that came before the one that was waited for, by region: what
+	// was begun while another region was under way is done after that.
+	early map[int]reply
 }
 
 // Open starts the workers.
@@ -71,7 +74,7 @@ func (e *Env) Open(regions []int, warn func(string)) (env.Session, error) {
 		return nil, err
 	}
 	for i := range workers {
-		w := &worker{index: i, lost: make([]bool, len(regions))}
+		w := &worker{index: i, lost: make([]bool, len(regions)), early: map[int]reply{}}
 		for _, r := range s.regions {
 			n := r[1] - r[0]
 			w.regions = append(w.regions, [2]int{r[0] + n*i/workers, r[0] + n*(i+1)/workers})

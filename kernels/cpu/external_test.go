@@ -164,9 +164,10 @@ func TestExternalEqualsTheEnginesOwn(t *testing.T) {
 		for _, size := range []struct {
 			vector                   env.Vector
 			population, environments int
-		}{{env.CartPole{}, 3, 48}, {env.CartPole{}, 1, 5}, {env.CartPole{}, 1, 1}, {pendulum, 4, 130}} {
+			steps                    int
+		}{{env.CartPole{}, 3, 40, 32}, {env.CartPole{}, 1, 5, 64}, {env.CartPole{}, 1, 1, 64}, {pendulum, 2, 130, 32}} {
 			c := cartpole(t, size.population)
-			c.Environments = size.environments
+			c.Environments, c.Steps = size.environments, size.steps
 			f := fixed{size.vector, 23}
 			own, other := *c, *c
 			own.Env, other.Env = f, elsewhere{fixed: f}
