@@ -85,7 +85,7 @@ func TestExportMistakes(t *testing.T) {
 		{"export a none/out --format npz", 2, "none/"},
 		{"export old.ckpt out --format npz", 1, "old.ckpt: export: ppo: the checkpoint is v1_policy_only: it holds weights alone"},
 		{"export damaged.ckpt out --format npz", 1, "damaged checkpoint"},
-		{"export small.yaml out --format npz", 1, "small.yaml"},
+		{"export small.yaml out --format npz", 2, "small.yaml"},
 		{"export a out --format onnx --opset 9", 2, "unknown flag: --opset"},
 	} {
 		t.Run(test.args, func(t *testing.T) {
