@@ -90,6 +90,8 @@ type Run struct {
 	schedule *pbt.Scheduler
 
 	metrics, decisions *appendLog
+	// boards is what TensorBoard shows; nil: it is switched off.
+	boards *boards
 
 	stats   []kernels.Stats           // [P], of the last update
 	hyper   []kernels.Hyperparameters // [P], what each member has now
@@ -254,6 +256,7 @@ func (r *Run) Train(ctx context.Context) (*Summary, error) {
 			r.warnOfSave(r.updates, r.beginSaving())
 		}
 	}
+	r.boards.finish(r.updates >= r.total)
 	if err := r.save(); err != nil {
 		return nil, fmt.Errorf("train: the checkpoint of update %d, the last of this run, could not be written: %w", r.updates, err)
 	}
@@ -278,6 +281,7 @@ func (r *Run) update(ctx context.Context) error {
 	for m := range r.stats {
 		r.metrics.buf = appendMetrics(r.metrics.buf, r.updates, r.envSteps(), m, &r.stats[m], r.evolved, &r.hyper[m])
 	}
+	r.boards.show()
 	if err := r.measureOutcomes(); err != nil {
 		return fmt.Errorf("train: update %d: %w", r.updates, err)
 	}
@@ -352,6 +356,8 @@ func (r *Run) secondsSoFar() float64 {
 // Close releases the engine and the files; it may be called twice.
 func (r *Run) Close() error {
 	err := errors.Join(r.finishSaving(), r.engine.Close())
+	r.boards.close()
+	r.boards = nil
 	if r.mirror != nil {
 		r.mirror.close()
 	}
