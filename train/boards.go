@@ -14,6 +14,7 @@ import (
 
 	"brood/ckpt"
 	"brood/kernels"
+	"brood/pbt"
 	"brood/telemetry/tensorboard"
 )
 
@@ -271,20 +272,12 @@ func (b *boards) add(now time.Time) {
 func (b *boards) addPopulation(wall float64, step int64, speed float64) {
 	b.known = b.known[:0]
 	for m := range b.run.stats {
-		if s := b.run.stats[m].Score; !math.IsNaN(s) {
-			b.known = append(b.known, s)
-		}
+		b.known = append(b.known, b.run.stats[m].Score)
 	}
 	v := b.summary[:0]
-	if n := len(b.known); n > 0 {
-		slices.Sort(b.known)
-		best := b.known[n-1]
-		if b.run.better(b.known[0], best) {
-			best = b.known[0]
-		}
-		v = scalar(v, populationTags.best, best)
-		v = scalar(v, populationTags.median, (b.known[(n-1)/2]+b.known[n/2])/2)
-	}
+	best, median := BestAndMedian(b.known, b.run.cfg.PBT.MetricMode == pbt.Min)
+	v = scalar(v, populationTags.best, best)
+	v = scalar(v, populationTags.median, median)
 	v = scalar(v, populationTags.exploits, float64(b.run.exploits))
 	v = scalar(v, populationTags.speed, speed)
 	b.all.buf = tensorboard.AppendSummary(b.all.buf, wall, step, v)

@@ -171,6 +171,7 @@ func (r *Run) restore(set *ckpt.Set, old Config) error {
 	}
 	r.restored = &mirrored{update: set.Update, population: len(set.Members)}
 	r.updates, r.saved, r.exploits = set.Update, set.Update, set.Run.Exploits
+	r.savedAt = time.Now()
 	r.trained = time.Duration(set.Run.Seconds * float64(time.Second))
 	if !r.opts.InMemory && r.cfg.Checkpoint.KeepBest {
 		if err := r.findBestSet(); err != nil {

@@ -103,6 +103,7 @@ type Run struct {
 
 	updates, total int64
 	exploits       int64
+	recent         []RecentExploit
 	// trained is the training time of the processes before this one.
 	trained time.Duration
 	started time.Time
@@ -111,6 +112,7 @@ type Run struct {
 	// saved is the update of the last checkpoint on disk; -1: none. saving is one
 	// that is being written while training goes on; nil: none.
 	saved       int64
+	savedAt     time.Time
 	saving      *saving
 	checkpoints CheckpointSummary
 	// bestSet is the update of the checkpoint with the best score, bestScore; -1:

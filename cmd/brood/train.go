@@ -21,12 +21,14 @@ type runFlags struct {
 	set         []string
 	device      string
 	json, quiet bool
+	metrics     string
 }
 
 func (f *runFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.set, "set", nil, "override a configuration key: `KEY=VALUE`, such as ppo.gamma=0.9 (repeatable)")
 	cmd.Flags().StringVar(&f.device, "device", train.DeviceAuto, "auto, cpu, cuda, cuda:N or several such as cuda:0,1; stands for run.device")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print the summary as one JSON object")
+	cmd.Flags().StringVar(&f.metrics, "metrics", "", "serve the run's figures to Prometheus at `ADDRESS`: PORT of this machine, or HOST:PORT")
 	cmd.Flags().BoolVar(&f.quiet, "quiet", false, "show no progress")
 }
 
@@ -123,12 +125,20 @@ func runTraining(cmd *cobra.Command, f *runFlags, dir string, start func(train.O
 	ctx, stop := untilInterrupted(cmd.Context())
 	defer stop()
 	screen := newProgress(os.Stderr, f.quiet)
-	run, err := start(train.Options{Dir: dir, Warn: screen.warn, Note: screen.note, Progress: screen.update})
+	monitor, err := startMonitoring(f.metrics, dir, f.quiet)
+	if err != nil {
+		return err
+	}
+	defer monitor.close()
+	run, err := start(train.Options{Dir: dir, Note: screen.note,
+		Warn:     func(message string) { monitor.warned(); screen.warn(message) },
+		Progress: func(p *train.Progress) { monitor.update(p); screen.update(p) }})
 	if err != nil {
 		return err
 	}
 	defer run.Close()
 	screen.start(dir, run)
+	monitor.start(run)
 	summary, err := run.Train(ctx)
 	screen.finish()
 	if err != nil {
