@@ -78,7 +78,8 @@ type boards struct {
 	known   []float64
 	best    []float64 // [members], the best train_return so far; NaN: none
 	// shown is the last update that has its points.
-	shown                 int64
+	shown int64
+	// flushed and sessions are when these were last written; the first update is at once.
 	flushed, sessions     time.Time
 	lastSteps             int64
 	lastTime              time.Time
@@ -101,7 +102,7 @@ func (r *Run) openBoards() {
 		return
 	}
 	p, now := len(r.hyper), time.Now()
-	b := &boards{run: r, dir: r.path(boardsDir), started: wallTime(now), shown: r.updates, flushed: now, lastTime: now, lastSteps: r.envSteps()}
+	b := &boards{run: r, dir: r.path(boardsDir), started: wallTime(now), shown: r.updates, lastTime: now, lastSteps: r.envSteps()}
 	for _, e := range r.evolved {
 		b.evolved = append(b.evolved, tensorboard.NewTag("hyperparameter/"+e.name))
 	}

@@ -105,3 +105,7 @@ func BestAndMedian(returns []float64, lowerIsBetter bool) (best, median float64)
 	}
 	return best, (known[(n-1)/2] + known[n/2]) / 2
 }
+
+// OutcomeUpdates are the numbers of updates after an exploit at which its outcome is
+// measured.
+func OutcomeUpdates() []int64 { return slices.Clone(outcomeAfter) }
