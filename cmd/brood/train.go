@@ -122,9 +122,10 @@ func defaultFolder(name string, seed uint64, now time.Time) string {
 // runTraining makes a run, trains it until it is done or interrupted, and prints
 // what came out.
 func runTraining(cmd *cobra.Command, f *runFlags, dir string, start func(train.Options) (*train.Run, error)) error {
-	ctx, stop := untilInterrupted(cmd.Context())
-	defer stop()
 	screen := newProgress(os.Stderr, f.quiet)
+	defer screen.finish() // whatever ends the run: an error, or a panic
+	ctx, stop := untilInterrupted(cmd.Context(), screen.interrupted)
+	defer stop()
 	monitor, err := startMonitoring(f.metrics, dir, f.quiet)
 	if err != nil {
 		return err
