@@ -98,7 +98,7 @@ func newRoot() *cobra.Command {
 	})
 	root.AddCommand(newTrain(), newResume(), newEval(), newInspect(), newLineage(), newReplay(), newDoctor(), newPresets())
 	root.AddCommand(newCounterfactual(), newExperiment(), newConvert())
-	root.AddCommand(newCSV())
+	root.AddCommand(newCSV(), newReport())
 	return root
 }
 
