@@ -100,13 +100,17 @@ func (b *buckets) merge() {
 // merged to at most so many.
 func (b *buckets) points(member, figure, limit int) (updates []int64, values []float64) {
 	step := max((b.used+limit-1)/limit, 1)
-	for from := 0; from < b.used; from += step {
+	for from := 0; from < b.used; {
 		sum, n := 0.0, 0.0
 		to := min(from+step, b.used)
+		if b.used-to < (step+1)/2 {
+			to = b.used // an average of few at the end would stand out by its noise alone
+		}
 		for i := from; i < to; i++ {
 			sum, n = sum+b.sums[member][figure][i], n+b.counts[member][figure][i]
 		}
 		updates, values = append(updates, int64(to)*b.each), append(values, sum/n)
+		from = to
 	}
 	return updates, values
 }

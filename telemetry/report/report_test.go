@@ -161,6 +161,13 @@ func TestBuckets(t *testing.T) {
 	}
 	us, _ = b.points(0, 0, 10)
 	require.LessOrEqual(t, len(us), 10)
+	for limit := range 300 {
+		us, _ = b.points(0, 0, limit+1)
+		require.EqualValues(t, 313*32, us[len(us)-1], "the end is there")
+		if n := len(us); n > 2 {
+			require.GreaterOrEqual(t, 2*(us[n-1]-us[n-2]), us[1]-us[0], "the last stretch is no short one")
+		}
+	}
 	b = newBuckets(1, 1)
 	b.add(0, 0, 3, 5)
 	_, ys = b.points(0, 0, maxBuckets)
