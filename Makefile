@@ -9,6 +9,8 @@ requirements := internal/pyenv/requirements.txt
 # Made anew whenever the pinned packages change: the stamp is younger than the
 # list, or absent.
 venv_stamp := .venv/requirements.stamp
+board_requirements := internal/pyenv/requirements-tensorboard.txt
+board_stamp := .venv-tensorboard/requirements.stamp
 
 .DEFAULT_GOAL := build
 
@@ -108,6 +110,17 @@ $(venv_stamp): $(requirements)
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r $(requirements)
 	touch $@
 
+# 150 MB, for the one test that reads event files with TensorBoard: not made by
+# `make test`, but by what may skip nothing.
+.PHONY: venv-tensorboard
+venv-tensorboard: $(board_stamp) ## Make .venv-tensorboard, the Python that has TensorBoard
+
+$(board_stamp): $(board_requirements)
+	rm -rf .venv-tensorboard
+	$(PYTHON) -m venv .venv-tensorboard
+	.venv-tensorboard/bin/python -m pip install --quiet --disable-pip-version-check -r $(board_requirements)
+	touch $@
+
 # The tests themselves decide what a missing Python means: they skip with a
 # reason, or fail where BROOD_REQUIRE_ALL=1.
 .PHONY: try-venv
@@ -120,8 +133,8 @@ try-venv:
 
 .PHONY: clean
 clean: ## Remove what the targets above made
-	rm -rf bin build .venv
+	rm -rf bin build .venv .venv-tensorboard
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-16s %s\n", $$1, $$2 }' Makefile

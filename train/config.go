@@ -29,6 +29,7 @@ type Config struct {
 	PPO        ppo.Config       `yaml:"ppo"`
 	PBT        pbt.Config       `yaml:"pbt"`
 	Checkpoint CheckpointConfig `yaml:"checkpoint"`
+	Telemetry  TelemetryConfig  `yaml:"telemetry"`
 	Run        RunConfig        `yaml:"run"`
 
 	// places says where each key was set, for errors.
@@ -52,6 +53,12 @@ type CheckpointConfig struct {
 	// URL is a second place for every checkpoint that is complete: a folder, or
 	// s3://BUCKET/PREFIX, as [store.Check] says. Default empty: none.
 	URL string `yaml:"url"`
+}
+
+// TelemetryConfig is the config section telemetry.
+type TelemetryConfig struct {
+	// TensorBoard writes event files into the run folder. Default true.
+	TensorBoard bool `yaml:"tensorboard"`
 }
 
 // absolute makes a folder's path one that does not depend on where the process runs.
@@ -127,6 +134,7 @@ func DefaultConfig() Config {
 		Env: ppo.DefaultEnv(), Policy: ppo.DefaultPolicy(), Critic: ppo.DefaultCritic(), PPO: ppo.Default(),
 		PBT:        pbt.DefaultConfig(),
 		Checkpoint: CheckpointConfig{Every: 50, Keep: 3},
+		Telemetry:  TelemetryConfig{TensorBoard: true},
 		Run:        RunConfig{TotalSteps: 1_000_000, Seed: 1, Device: DeviceAuto, Precision: kernels.Float32, SelectionEpisodes: 100},
 		places:     map[string]place{},
 	}

@@ -149,5 +149,6 @@ func (r *Run) openLogs(metrics, decisions int64) error {
 	if err := r.opts.FS.SyncDir(r.opts.Dir); err != nil {
 		return fmt.Errorf("train: make the run folder's names durable: %w", err)
 	}
+	r.openBoards()
 	return nil
 }

@@ -141,6 +141,7 @@ func (r *Run) carryOut(decisions []pbt.Decision, exploits []kernels.Exploit, ope
 		}
 	}
 	r.exploits += int64(len(decisions))
+	r.remember(decisions)
 	return nil
 }
 

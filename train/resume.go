@@ -175,6 +175,7 @@ func (r *Run) restore(set *ckpt.Set, old Config) error {
 	if _, external := r.engine.Config().Env.(env.External); external {
 		r.opts.Warn(fmt.Sprintf("the episodes under way at update %d begin anew: a checkpoint does not hold the state of %s", set.Update, r.cfg.Env.ID))
 	}
+	r.savedAt = time.Now()
 	r.trained = time.Duration(set.Run.Seconds * float64(time.Second))
 	if !r.opts.InMemory && r.cfg.Checkpoint.KeepBest {
 		if err := r.findBestSet(); err != nil {

@@ -94,6 +94,8 @@ type Run struct {
 	schedule *pbt.Scheduler
 
 	metrics, decisions *appendLog
+	// boards is what TensorBoard shows; nil: it is switched off.
+	boards *boards
 
 	stats   []kernels.Stats           // [P], of the last update
 	hyper   []kernels.Hyperparameters // [P], what each member has now
@@ -105,6 +107,7 @@ type Run struct {
 
 	updates, total int64
 	exploits       int64
+	recent         []RecentExploit
 	// trained is the training time of the processes before this one.
 	trained time.Duration
 	started time.Time
@@ -113,6 +116,7 @@ type Run struct {
 	// saved is the update of the last checkpoint on disk; -1: none. saving is one
 	// that is being written while training goes on; nil: none.
 	saved       int64
+	savedAt     time.Time
 	saving      *saving
 	checkpoints CheckpointSummary
 	// bestSet is the update of the checkpoint with the best score, bestScore; -1:
@@ -261,6 +265,7 @@ func (r *Run) Train(ctx context.Context) (*Summary, error) {
 			r.warnOfSave(r.updates, r.beginSaving())
 		}
 	}
+	r.boards.finish(r.updates >= r.total)
 	last := fmt.Sprintf("the checkpoint of update %d, the last of this run,", r.updates)
 	if err := r.insist(ctx, last, r.save); err != nil {
 		return nil, r.whole(fmt.Errorf("train: %s could not be written: %w", last, err))
@@ -286,6 +291,7 @@ func (r *Run) update(ctx context.Context) error {
 	for m := range r.stats {
 		r.metrics.buf = appendMetrics(r.metrics.buf, r.updates, r.envSteps(), m, &r.stats[m], r.evolved, &r.hyper[m])
 	}
+	r.boards.show()
 	if err := r.measureOutcomes(); err != nil {
 		return fmt.Errorf("train: update %d: %w", r.updates, err)
 	}
@@ -360,6 +366,8 @@ func (r *Run) secondsSoFar() float64 {
 // Close releases the engine and the files; it may be called twice.
 func (r *Run) Close() error {
 	err := errors.Join(r.finishSaving(), r.engine.Close())
+	r.boards.close()
+	r.boards = nil
 	if r.mirror != nil {
 		r.mirror.close()
 	}

@@ -60,6 +60,8 @@ type saving struct {
 	stay  error
 	bytes atomic.Int64
 	took  time.Duration
+	// completed is when the checkpoint was whole on disk, in nanoseconds; 0: not yet.
+	completed atomic.Int64
 }
 
 // save writes a checkpoint of the present update and then removes those that
@@ -124,7 +126,7 @@ func (r *Run) awaitSaving() error {
 		r.checkpoints.Failed++
 		return err
 	}
-	r.saved = x.update
+	r.saved, r.savedAt = x.update, time.Unix(0, x.completed.Load())
 	r.checkpoints.Written++
 	r.checkpoints.WriteSeconds += x.took.Seconds()
 	r.checkpoints.Bytes += x.bytes.Load()
@@ -209,6 +211,7 @@ func (x *saving) write(fs ckpt.FS, dir string) {
 			return err
 		}
 		x.took = time.Since(began)
+		x.completed.Store(time.Now().UnixNano())
 		if x.mirror != nil {
 			x.mirror.offer(&x.mirrored)
 			x.keep.Also = append(slices.Clone(x.keep.Also), x.mirror.needs()...)

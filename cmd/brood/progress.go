@@ -1,13 +1,17 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
+	"brood/telemetry/screen"
 	"brood/train"
 
 	"golang.org/x/term"
@@ -18,24 +22,46 @@ const (
 	redraw = 100 * time.Millisecond
 	// linePause is how often a log file gets a line.
 	linePause = 5 * time.Second
+	// maxRows is how many members the table has at most.
+	maxRows = 10
+	// maxColumns bounds the hyperparameters of the table.
+	maxColumns = 4
 )
 
-// progress shows how far a run has come: one line that is redrawn on a terminal,
-// a plain line every few seconds elsewhere.
+// progress shows how far a run has come: some lines that are redrawn on a terminal, a
+// plain line every few seconds elsewhere.
+//
+// The terminal stays in its own mode and on its own screen, and the cursor stays
+// visible: however the process ends, there is nothing to restore, Ctrl-C is a signal
+// as without the lines, and what was shown last stays in the scrollback.
 type progress struct {
-	out      *os.File
+	out      io.Writer
 	quiet    bool
 	terminal bool
 	colour   bool
-	last     time.Time
-	drawn    bool // a line on the terminal that the next one replaces
-	scores   []float64
+	// size of the terminal in columns and rows; nil where there is none.
+	size func() (columns, rows int)
+
+	mu        sync.Mutex
+	last      time.Time
+	drawn     []screen.Line // on the terminal, the cursor in the row below
+	scores    []float64
+	ordered   []float64
+	histories []screen.History // of the members
+	exploited []train.RecentExploit
 }
 
 func newProgress(out *os.File, quiet bool) *progress {
 	p := &progress{out: out, quiet: quiet}
 	p.terminal = term.IsTerminal(int(out.Fd())) && os.Getenv("TERM") != "dumb"
 	p.colour = p.terminal && os.Getenv("NO_COLOR") == ""
+	p.size = func() (columns, rows int) {
+		columns, rows, err := term.GetSize(int(out.Fd()))
+		if err != nil || columns < 1 || rows < 1 {
+			return 80, 24
+		}
+		return columns, rows
+	}
 	return p
 }
 
@@ -53,15 +79,26 @@ func (p *progress) start(dir string, run *train.Run) {
 }
 
 // warn shows a message that must not be lost, quiet or not.
-func (p *progress) warn(message string) {
-	p.clear()
-	fmt.Fprintln(p.out, "warning: "+message)
-}
+func (p *progress) warn(message string) { p.say("warning: " + message) }
 
 // note shows what was done because it was asked for, quiet or not.
-func (p *progress) note(message string) {
-	p.clear()
-	fmt.Fprintln(p.out, "note: "+message)
+func (p *progress) note(message string) { p.say("note: " + message) }
+
+// interrupted shows what follows a first Ctrl-C, whose echo is in the way elsewhere.
+func (p *progress) interrupted(message string) {
+	if !p.terminal {
+		message = "\n" + message
+	}
+	p.say(message)
+}
+
+// say shows a message above what is redrawn.
+func (p *progress) say(message string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	columns, _ := p.size()
+	fmt.Fprint(p.out, p.erasure(columns)+message+"\n")
+	p.drawn = nil
 }
 
 func (p *progress) update(s *train.Progress) {
@@ -72,63 +109,105 @@ func (p *progress) update(s *train.Progress) {
 	if p.quiet || time.Since(p.last) < pause && s.Update < s.Updates {
 		return
 	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.last = time.Now()
-	line := p.describe(s)
 	if !p.terminal {
-		fmt.Fprintln(p.out, line)
+		fmt.Fprintln(p.out, p.describe(s))
 		return
 	}
-	width, _, err := term.GetSize(int(p.out.Fd()))
-	if err != nil || width < 20 {
-		width = 80
+	columns, rows := p.size()
+	lines := screen.Draw(p.view(s), columns, rows, p.colour)
+	var frame strings.Builder
+	frame.WriteString(p.erasure(columns))
+	for _, l := range lines {
+		frame.WriteString(l.Text + "\n")
 	}
-	fraction := float64(s.EnvSteps) / float64(s.TotalSteps)
-	bar := ""
-	if room := min(width-len(line)-3, 30); room >= 8 {
-		bar = p.bar(fraction, room) + "  "
-	}
-	if len(line) > width-1 {
-		line = line[:width-1]
-	}
-	fmt.Fprintf(p.out, "\r\x1b[K%s%s", bar, line)
-	p.drawn = true
+	fmt.Fprint(p.out, frame.String()) // in one piece, so that nothing flickers
+	p.drawn = lines
 }
 
-// describe is the line without the bar; it is plain ASCII.
-func (p *progress) describe(s *train.Progress) string {
+// erasure brings the cursor to where the lines began and clears everything below.
+func (p *progress) erasure(columns int) string {
+	if len(p.drawn) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("\r\x1b[%dA\x1b[J", screen.Height(p.drawn, columns))
+}
+
+// figures are those of the first line of a view and of a plain line.
+func (p *progress) figures(s *train.Progress) (summary string, best, median float64) {
 	rate := float64(s.StepsThisProcess) / math.Max(s.SecondsThisProcess, 1e-9)
 	left := float64(s.TotalSteps-s.EnvSteps) / math.Max(rate, 1e-9)
 	p.scores = s.Scores(p.scores[:0])
-	best, median := "-", "-"
-	if known := slices.DeleteFunc(p.scores, math.IsNaN); len(known) > 0 {
-		slices.Sort(known)
-		best = fmt.Sprintf("%.1f", known[len(known)-1])
-		median = fmt.Sprintf("%.1f", (known[(len(known)-1)/2]+known[len(known)/2])/2)
-	}
-	return fmt.Sprintf("%3.0f%%  %s steps  %s/s  %s left  best %s  median %s  exploits %d",
-		100*float64(s.EnvSteps)/float64(s.TotalSteps), short(float64(s.EnvSteps)), short(rate), duration(left), best, median, s.Exploits)
+	p.ordered = append(p.ordered[:0], p.scores...)
+	best, median = train.BestAndMedian(p.ordered, s.LowerIsBetter())
+	return fmt.Sprintf("%3.0f%%  %s steps  %s/s  %s left", 100*float64(s.EnvSteps)/float64(s.TotalSteps), short(float64(s.EnvSteps)), short(rate), duration(left)),
+		best, median
 }
 
-func (p *progress) bar(fraction float64, width int) string {
-	full := int(fraction*float64(width) + 0.5)
-	done, rest := strings.Repeat("━", full), strings.Repeat("─", width-full)
-	if !p.colour {
-		return done + rest
-	}
-	return "\x1b[32m" + done + "\x1b[0m\x1b[2m" + rest + "\x1b[0m"
+// describe is a plain line, in ASCII.
+func (p *progress) describe(s *train.Progress) string {
+	summary, best, median := p.figures(s)
+	return fmt.Sprintf("%s  best %s  median %s  exploits %d", summary, orDash(best), orDash(median), s.Exploits)
 }
 
-// finish leaves the last line standing.
+func orDash(x float64) string {
+	if math.IsNaN(x) {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f", x)
+}
+
+// view gathers what the terminal shows.
+func (p *progress) view(s *train.Progress) *screen.View {
+	summary, best, median := p.figures(s)
+	v := &screen.View{Done: float64(s.EnvSteps) / float64(s.TotalSteps), Summary: summary}
+	v.State = fmt.Sprintf("update %d of %d  best %s  median %s  exploits %d", s.Update, s.Updates, orDash(best), orDash(median), s.Exploits)
+	if c := s.Checkpoints(); !c.At.IsZero() {
+		v.State += "  checkpoint " + time.Since(c.At).Truncate(time.Second).String() + " ago"
+	}
+	if n := len(p.scores); len(p.histories) != n {
+		p.histories = make([]screen.History, n)
+	}
+	ranking := make([]int, len(p.scores))
+	for m, x := range p.scores {
+		p.histories[m].Add(x)
+		ranking[m] = m
+	}
+	slices.SortStableFunc(ranking, func(a, b int) int { return compareScores(p.scores[a], p.scores[b], s.LowerIsBetter()) })
+	v.Names = s.Evolved()
+	v.Names = v.Names[:min(len(v.Names), maxColumns)]
+	for _, m := range ranking[:min(len(ranking), maxRows)] {
+		f := s.Member(m)
+		v.Members = append(v.Members, screen.Member{Index: m, Return: f.Return, History: p.histories[m].Points(), Values: f.Hyperparameters[:len(v.Names)],
+			Quarantined: f.Quarantined})
+	}
+	v.More = len(ranking) - len(v.Members)
+	p.exploited = s.Exploited(p.exploited[:0])
+	for _, e := range slices.Backward(p.exploited) {
+		v.Exploits = append(v.Exploits, fmt.Sprintf("%d: %d copied %d (%s)", e.Update, e.Member, e.Source, e.Strategy))
+	}
+	return v
+}
+
+// compareScores orders the better score first, and those that do not exist last.
+func compareScores(a, b float64, lowerIsBetter bool) int {
+	switch {
+	case math.IsNaN(a) || math.IsNaN(b):
+		return cmp.Compare(map[bool]int{true: 1}[math.IsNaN(a)], map[bool]int{true: 1}[math.IsNaN(b)])
+	case lowerIsBetter:
+		return cmp.Compare(a, b)
+	}
+	return cmp.Compare(b, a)
+}
+
+// finish leaves the last lines standing.
 func (p *progress) finish() {
-	if p.drawn {
-		fmt.Fprint(p.out, "\n\n")
-		p.drawn = false
-	}
-}
-
-func (p *progress) clear() {
-	if p.drawn {
-		fmt.Fprint(p.out, "\r\x1b[K")
-		p.drawn = false
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.drawn) > 0 {
+		fmt.Fprintln(p.out)
+		p.drawn = nil
 	}
 }

@@ -2,15 +2,15 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
 )
 
 // untilInterrupted returns a context that ends with the first Ctrl-C or SIGTERM;
-// the second ends the process at once. stop releases the signals.
-func untilInterrupted(parent context.Context) (ctx context.Context, stop func()) {
+// the second ends the process at once. say is told what happens; it may be called from
+// another goroutine. stop releases the signals.
+func untilInterrupted(parent context.Context, say func(message string)) (ctx context.Context, stop func()) {
 	ctx, cancel := context.WithCancel(parent)
 	signals := make(chan os.Signal, 2)
 	done := make(chan struct{})
@@ -26,7 +26,7 @@ func untilInterrupted(parent context.Context) (ctx context.Context, stop func())
 			return
 		}
 		cancel()
-		fmt.Fprintln(os.Stderr, "\nstopping: finishing the update and writing a checkpoint (again to stop at once)")
+		say("stopping: finishing the update and writing a checkpoint (again to stop at once)")
 		select {
 		case <-signals:
 			os.Exit(exitInterrupted)

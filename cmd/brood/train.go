@@ -20,12 +20,14 @@ type runFlags struct {
 	device      string
 	json, quiet bool
 	diskWait    time.Duration
+	metrics     string
 }
 
 func (f *runFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringArrayVar(&f.set, "set", nil, "override a configuration key: `KEY=VALUE`, such as ppo.gamma=0.9 (repeatable)")
 	cmd.Flags().StringVar(&f.device, "device", train.DeviceAuto, "auto, cpu, cuda, cuda:N or several such as cuda:0,1; stands for run.device")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print the summary as one JSON object")
+	cmd.Flags().StringVar(&f.metrics, "metrics", "", "serve the run's figures to Prometheus at `ADDRESS`: PORT of this machine, or HOST:PORT")
 	cmd.Flags().BoolVar(&f.quiet, "quiet", false, "show no progress")
 	cmd.Flags().DurationVar(&f.diskWait, "disk-wait", time.Minute, "how `LONG` to wait at the end for a disk that refuses the last checkpoint")
 }
@@ -112,15 +114,24 @@ func runTraining(cmd *cobra.Command, f *runFlags, dir string, start func(train.O
 	if f.diskWait < 0 {
 		return usage("--disk-wait %v: want 0s or longer", f.diskWait)
 	}
-	ctx, stop := untilInterrupted(cmd.Context())
-	defer stop()
 	screen := newProgress(os.Stderr, f.quiet)
-	run, err := start(train.Options{Dir: dir, Warn: screen.warn, Note: screen.note, Progress: screen.update, DiskWait: f.diskWait})
+	defer screen.finish() // whatever ends the run: an error, or a panic
+	ctx, stop := untilInterrupted(cmd.Context(), screen.interrupted)
+	defer stop()
+	monitor, err := startMonitoring(f.metrics, dir, f.quiet)
+	if err != nil {
+		return err
+	}
+	defer monitor.close()
+	run, err := start(train.Options{Dir: dir, Note: screen.note, DiskWait: f.diskWait,
+		Warn:     func(message string) { monitor.warned(); screen.warn(message) },
+		Progress: func(p *train.Progress) { monitor.update(p); screen.update(p) }})
 	if err != nil {
 		return err
 	}
 	defer run.Close()
 	screen.start(dir, run)
+	monitor.start(run)
 	summary, err := run.Train(ctx)
 	screen.finish()
 	if err != nil {

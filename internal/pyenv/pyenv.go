@@ -22,6 +22,9 @@ import (
 const (
 	// PythonVariable names the interpreter to use in place of .venv/bin/python.
 	PythonVariable = "BROOD_PYTHON"
+	// TensorBoardVariable names the interpreter to use in place of
+	// .venv-tensorboard/bin/python.
+	TensorBoardVariable = "BROOD_TENSORBOARD_PYTHON"
 	// RequireVariable, set to 1, makes a test fail that would be skipped because
 	// something is missing on the machine.
 	RequireVariable = "BROOD_REQUIRE_ALL"
@@ -30,8 +33,16 @@ const (
 // timeout ends a script that hangs; the longest one runs for a few seconds.
 const timeout = 5 * time.Minute
 
-// modules must be importable.
-var modules = []string{"gymnasium", "msgpack", "msgpack_numpy", "numpy", "onnx", "onnxruntime", "safetensors"}
+// environment is a virtual environment and what must be importable there.
+type environment struct {
+	variable, folder, target string
+	modules                  []string
+}
+
+var (
+	common = environment{PythonVariable, ".venv", "venv", []string{"gymnasium", "msgpack", "msgpack_numpy", "numpy", "onnx", "onnxruntime", "safetensors"}}
+	boards = environment{TensorBoardVariable, ".venv-tensorboard", "venv-tensorboard", []string{"tensorboard"}}
+)
 
 // Missing skips the test because something it needs is not on this machine, or
 // fails it where BROOD_REQUIRE_ALL=1.
@@ -49,12 +60,17 @@ func Missing(t testing.TB, format string, args ...any) {
 // absent or lacks a package, see [Missing].
 func Interpreter(t testing.TB) string {
 	t.Helper()
-	python := os.Getenv(PythonVariable)
+	return common.interpreter(t)
+}
+
+func (e *environment) interpreter(t testing.TB) string {
+	t.Helper()
+	python := os.Getenv(e.variable)
 	if python == "" {
-		python = filepath.Join(golden.ModuleRoot(t), ".venv", "bin", "python")
+		python = filepath.Join(golden.ModuleRoot(t), e.folder, "bin", "python")
 	}
-	if err := usable(python); err != nil {
-		Missing(t, "the Python of the tests is not usable: %v (`make venv` makes one, %s names another)", err, PythonVariable)
+	if err := e.usable(python); err != nil {
+		Missing(t, "the Python of the tests is not usable: %v (`make %s` makes one, %s names another)", err, e.target, e.variable)
 	}
 	return python
 }
@@ -62,28 +78,29 @@ func Interpreter(t testing.TB) string {
 // probed remembers the result for each interpreter: importing takes a second.
 var probed struct {
 	sync.Mutex
-	results map[string]error
+	results map[[2]string]error
 }
 
-func usable(python string) error {
+func (e *environment) usable(python string) error {
 	probed.Lock()
 	defer probed.Unlock()
-	if err, ok := probed.results[python]; ok {
+	key := [2]string{python, e.folder}
+	if err, ok := probed.results[key]; ok {
 		return err
 	}
-	err := probe(python)
+	err := e.probe(python)
 	if probed.results == nil {
-		probed.results = map[string]error{}
+		probed.results = map[[2]string]error{}
 	}
-	probed.results[python] = err
+	probed.results[key] = err
 	return err
 }
 
-func probe(python string) error {
+func (e *environment) probe(python string) error {
 	if _, err := exec.LookPath(python); err != nil {
 		return fmt.Errorf("no interpreter: %w", err)
 	}
-	_, err := run(python, "import "+strings.Join(modules, ", "), nil)
+	_, err := run(python, "import "+strings.Join(e.modules, ", "), nil)
 	return err
 }
 
@@ -93,6 +110,17 @@ func probe(python string) error {
 func Run(t testing.TB, script string, stdin []byte) []byte {
 	t.Helper()
 	out, err := run(Interpreter(t), script, stdin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+// RunTensorBoard is Run where TensorBoard is installed: `make venv-tensorboard` makes
+// that environment, which is too large for the others.
+func RunTensorBoard(t testing.TB, script string, stdin []byte) []byte {
+	t.Helper()
+	out, err := run(boards.interpreter(t), script, stdin)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -76,11 +76,13 @@ func TestInterpreterMissingOrLackingPackages(t *testing.T) {
 }
 
 func TestRequirementsPinEveryPackage(t *testing.T) {
-	data, err := os.ReadFile("requirements.txt")
-	require.NoError(t, err)
-	for line := range strings.Lines(string(data)) {
-		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
-			require.Contains(t, line, "==")
+	for _, name := range []string{"requirements.txt", "requirements-tensorboard.txt"} {
+		data, err := os.ReadFile(name)
+		require.NoError(t, err)
+		for line := range strings.Lines(string(data)) {
+			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+				require.Contains(t, line, "==", name)
+			}
 		}
 	}
 }
