@@ -40,18 +40,8 @@ func TestTheDocumentationsPrograms(t *testing.T) {
 		config string
 		floor  float64 // a score that an untrained agent does not have
 	}{
-		"CartPole": {`
-env: {id: CartPole-v1, count: 16}
-ppo: {steps: 64, epochs: 8, learning_rate: 2.0e-3}
-pbt: {population_size: 2, hyperparameters: []}
-run: {total_steps: 200000, selection_episodes: 10, device: cpu}`, 100},
-		"Pendulum": {`
-env: {id: Pendulum-v1, count: 16}
-policy: {hidden: [33, 17], activation: relu}
-critic: {type: quantile, quantiles: 11}
-ppo: {steps: 64, epochs: 10, learning_rate: 1.0e-3, gamma: 0.9, normalize_observations: true, normalize_rewards: true}
-pbt: {population_size: 2, hyperparameters: []}
-run: {total_steps: 400000, selection_episodes: 10, device: cpu}`, -900},
+		"CartPole": {learnedCartPole, 100},
+		"Pendulum": {learnedPendulum, -900},
 	} {
 		t.Run(name, func(t *testing.T) {
 			stored, _ := trained(t, test.config)

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -17,18 +18,56 @@ import (
 	"brood/train"
 )
 
-// trained trains a run to its end and returns its best member, with the configuration
-// of an engine of it.
+// The runs of agents that have learned: their play tells a good file from a bad one.
+const (
+	learnedCartPole = `
+env: {id: CartPole-v1, count: 16}
+ppo: {steps: 64, epochs: 8, learning_rate: 2.0e-3}
+pbt: {population_size: 2, hyperparameters: []}
+run: {total_steps: 200000, selection_episodes: 10, device: cpu}`
+	learnedPendulum = `
+env: {id: Pendulum-v1, count: 16}
+policy: {hidden: [33, 17], activation: relu}
+critic: {type: quantile, quantiles: 11}
+ppo: {steps: 64, epochs: 10, learning_rate: 1.0e-3, gamma: 0.9, normalize_observations: true, normalize_rewards: true}
+pbt: {population_size: 2, hyperparameters: []}
+run: {total_steps: 400000, selection_episodes: 10, device: cpu}`
+)
+
+// runs are the folders of those that were trained, by their configurations: each is
+// trained once.
+var runs = struct {
+	dir     string
+	folders map[string]string
+}{folders: map[string]string{}}
+
+func TestMain(m *testing.M) {
+	dir, err := os.MkdirTemp("", "brood-export-*")
+	if err != nil {
+		panic(err)
+	}
+	runs.dir = dir
+	code := m.Run()
+	os.RemoveAll(dir)
+	os.Exit(code)
+}
+
+// trained trains a run to its end, where that was not done, and returns its best
+// member, with the configuration of an engine of it.
 func trained(t *testing.T, config string) (*train.Stored, *kernels.Config) {
 	t.Helper()
 	cfg, err := train.Load("test.yaml", []byte(config), nil)
 	require.NoError(t, err)
-	dir := filepath.Join(t.TempDir(), "run")
-	r, err := train.New(cfg, train.Options{Dir: dir})
-	require.NoError(t, err)
-	_, err = r.Train(context.Background())
-	require.NoError(t, err)
-	require.NoError(t, r.Close())
+	dir, done := runs.folders[config]
+	if !done {
+		dir = filepath.Join(runs.dir, strconv.Itoa(len(runs.folders)))
+		r, err := train.New(cfg, train.Options{Dir: dir})
+		require.NoError(t, err)
+		_, err = r.Train(context.Background())
+		require.NoError(t, err)
+		require.NoError(t, r.Close())
+		runs.folders[config] = dir
+	}
 	stored, err := train.Find(dir)
 	require.NoError(t, err)
 	c, err := cfg.EngineConfig()
@@ -73,18 +112,8 @@ func TestONNXRuntimeActsAsTheEngine(t *testing.T) {
 		floor     float64
 		operators []string
 	}{
-		"CartPole": {`
-env: {id: CartPole-v1, count: 16}
-ppo: {steps: 64, epochs: 8, learning_rate: 2.0e-3}
-pbt: {population_size: 2, hyperparameters: []}
-run: {total_steps: 200000, selection_episodes: 10, device: cpu}`, 200, []string{"ArgMax", "Gemm", "Squeeze", "Tanh"}},
-		"Pendulum, normalised, relu, quantiles": {`
-env: {id: Pendulum-v1, count: 16}
-policy: {hidden: [33, 17], activation: relu}
-critic: {type: quantile, quantiles: 11}
-ppo: {steps: 64, epochs: 10, learning_rate: 1.0e-3, gamma: 0.9, normalize_observations: true, normalize_rewards: true}
-pbt: {population_size: 2, hyperparameters: []}
-run: {total_steps: 400000, selection_episodes: 10, device: cpu}`, -800, []string{"Clip", "Gemm", "Identity", "Max", "Min", "Mul", "ReduceMean", "Relu", "Sub"}},
+		"CartPole":                              {learnedCartPole, 200, []string{"ArgMax", "Gemm", "Squeeze", "Tanh"}},
+		"Pendulum, normalised, relu, quantiles": {learnedPendulum, -800, []string{"Clip", "Gemm", "Identity", "Max", "Min", "Mul", "ReduceMean", "Relu", "Sub"}},
 		"CartPole, normalised, relu, quantiles": {`
 env: {id: CartPole-v1, count: 16}
 policy: {hidden: [24, 33, 5], activation: relu}
