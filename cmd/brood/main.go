@@ -12,6 +12,7 @@ import (
 
 	"brood/ckpt"
 	"brood/convert"
+	"brood/dash"
 	"brood/train"
 
 	"github.com/spf13/cobra"
@@ -62,7 +63,7 @@ func isUsage(err error) bool {
 	if errors.Is(err, ckpt.ErrDamaged) {
 		return false
 	}
-	for _, mistake := range []error{errUsage, train.ErrConfig, train.ErrRunExists, ckpt.ErrLocked, train.ErrNoCheckpoint, convert.ErrMismatch,
+	for _, mistake := range []error{errUsage, train.ErrConfig, train.ErrRunExists, ckpt.ErrLocked, train.ErrNoCheckpoint, dash.ErrAddress, convert.ErrMismatch,
 		convert.ErrExists, fs.ErrNotExist} {
 		if errors.Is(err, mistake) {
 			return true
@@ -97,7 +98,7 @@ func newRoot() *cobra.Command {
 		return usage("%v; see `%s --help`", err, cmd.CommandPath())
 	})
 	root.AddCommand(newTrain(), newResume(), newEval(), newInspect(), newLineage(), newReplay(), newDoctor(), newPresets())
-	root.AddCommand(newCounterfactual(), newExperiment(), newConvert())
+	root.AddCommand(newCounterfactual(), newExperiment(), newConvert(), newDashboard())
 	return root
 }
 

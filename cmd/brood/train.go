@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"brood/dash"
 	"brood/presets"
 	"brood/train"
 
@@ -21,6 +22,7 @@ type runFlags struct {
 	set         []string
 	device      string
 	json, quiet bool
+	dashboard   string
 }
 
 func (f *runFlags) register(cmd *cobra.Command) {
@@ -28,6 +30,12 @@ func (f *runFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.device, "device", train.DeviceAuto, "auto, cpu, cuda, cuda:N or several such as cuda:0,1; stands for run.device")
 	cmd.Flags().BoolVar(&f.json, "json", false, "print the summary as one JSON object")
 	cmd.Flags().BoolVar(&f.quiet, "quiet", false, "show no progress")
+}
+
+// registerDashboard is for the commands whose run has a page.
+func (f *runFlags) registerDashboard(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.dashboard, "dashboard", "", "serve a live page of the run: at `ADDRESS`, such as --dashboard=0.0.0.0:8642, or without one at "+dash.DefaultAddress)
+	cmd.Flags().Lookup("dashboard").NoOptDefVal = anyAddress
 }
 
 // settings are what --set and --device say, in this order.
@@ -76,6 +84,7 @@ func newTrain() *cobra.Command {
 		},
 	}
 	f.register(cmd)
+	f.registerDashboard(cmd)
 	cmd.Flags().StringVar(&out, "out", "", "run `folder`, which must be new or empty (default runs/NAME-TIME-seedN)")
 	cmd.Flags().Uint64Var(&seed, "seed", 1, "seed of everything that is drawn; stands for run.seed")
 	return cmd
@@ -123,11 +132,20 @@ func runTraining(cmd *cobra.Command, f *runFlags, dir string, start func(train.O
 	ctx, stop := untilInterrupted(cmd.Context())
 	defer stop()
 	screen := newProgress(os.Stderr, f.quiet)
-	run, err := start(train.Options{Dir: dir, Warn: screen.warn, Progress: screen.update})
+	page := newPage(f.dashboard)
+	if err := page.check(); err != nil {
+		return err
+	}
+	run, err := start(train.Options{Dir: dir, Warn: screen.warn, Progress: func(p *train.Progress) { screen.update(p); page.progress(p) }})
 	if err != nil {
 		return err
 	}
 	defer run.Close()
+	ctx, err = page.open(ctx, dir, run)
+	if err != nil {
+		return err
+	}
+	defer page.close()
 	screen.start(dir, run)
 	summary, err := run.Train(ctx)
 	screen.finish()
