@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -44,34 +45,69 @@ type tab struct {
 	t testing.TB
 }
 
-func openTab(t testing.TB, width, height int64) *tab {
+// shared is the browser of all tests: starting one takes longer than most of them.
+var shared struct {
+	sync.Mutex
+	context.Context
+	cancel []context.CancelFunc
+}
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	for i := len(shared.cancel) - 1; i >= 0; i-- {
+		shared.cancel[i]()
+	}
+	os.Exit(code)
+}
+
+func sharedBrowser(t testing.TB) context.Context {
 	t.Helper()
-	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(browser(t)), chromedp.WindowSize(int(width), int(height)),
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.Context != nil {
+		return shared.Context
+	}
+	options := append(chromedp.DefaultExecAllocatorOptions[:], chromedp.ExecPath(browser(t)), chromedp.WindowSize(1400, 1000),
 		chromedp.Flag("disable-dev-shm-usage", true), chromedp.Flag("hide-scrollbars", true))
 	if os.Getuid() == 0 {
 		options = append(options, chromedp.NoSandbox) // which Chromium does not have for root
 	}
 	allocator, cancel := chromedp.NewExecAllocator(context.Background(), options...)
-	t.Cleanup(cancel)
-	whole, cancel := chromedp.NewContext(allocator)
-	t.Cleanup(cancel)
+	whole, cancelToo := chromedp.NewContext(allocator)
 	// The browser lives as long as the context of its first action.
-	require.NoError(t, chromedp.Do(whole, chromedp.EmulateViewport(width, height)))
-	require.NoError(t, chromedp.Listen(whole, func(event any) {
+	require.NoError(t, chromedp.Do(whole, chromedp.Navigate("about:blank")))
+	shared.Context, shared.cancel = whole, []context.CancelFunc{cancel, cancelToo}
+	return whole
+}
+
+func openTab(t testing.TB, width, height int64) *tab {
+	t.Helper()
+	own, cancel := chromedp.NewContext(sharedBrowser(t))
+	t.Cleanup(cancel)
+	require.NoError(t, chromedp.Do(own, chromedp.EmulateViewport(width, height)))
+	require.NoError(t, chromedp.Listen(own, func(event any) {
 		switch e := event.(type) {
 		case *runtime.EventExceptionThrown:
-			t.Errorf("the page: %s", e.ExceptionDetails.Text)
+			t.Errorf("the page: %s %s", e.ExceptionDetails.Text, described(e.ExceptionDetails.Exception))
 		case *log.EventEntryAdded: // among these is what the content policy refuses
 			if e.Entry.Level == log.EntryLevelError && e.Entry.Source != log.EntrySourceNetwork {
 				t.Errorf("the page: %s", e.Entry.Text)
 			}
 		}
 	}))
-	ctx, cancel := context.WithTimeout(whole, 90*time.Second)
-	t.Cleanup(cancel)
+	ctx, cancelToo := context.WithTimeout(own, 90*time.Second)
+	t.Cleanup(cancelToo)
 	p := &tab{ctx, t}
 	p.do(protocol(log.Enable, cdp.Empty{}), protocol(runtime.Enable, cdp.Empty{}))
 	return p
+}
+
+// described is what an exception says of itself.
+func described(o *runtime.RemoteObject) string {
+	if o == nil {
+		return ""
+	}
+	return fmt.Sprint(o.Description)
 }
 
 // protocol is a command of the browser's own that chromedp has no name for.
@@ -184,6 +220,100 @@ func TestPlayingMoves(t *testing.T) {
 	}
 }
 
+// A page that is open sees the run go on, and its end, by itself.
+func TestPageSeesARunToItsEnd(t *testing.T) {
+	r := runHere(t)
+	r.until(t, 12)
+	p := openTab(t, 1400, 1000)
+	p.open(r.server.URL())
+	p.wait(`document.getElementById("state").textContent === "running" && !document.getElementById("controls").hidden`)
+	require.Less(t, value[int](p, `brood.store.history.updates`), 40)
+
+	// Commands take effect at the end of an update, of which the run needs one more.
+	p.run(`document.getElementById("pause").click()`)
+	p.wait(`document.getElementById("state").textContent === "pausing …"`)
+	require.EqualValues(t, 13, <-r.updates)
+	p.wait(`document.getElementById("state").textContent === "paused"`)
+	p.run(`document.getElementById("checkpoint").click()`)
+	p.wait(`brood.store.run.checkpoint.update === 13`)
+	p.run(`document.getElementById("pause").click()`)
+	p.wait(`document.getElementById("state").textContent === "running"`)
+	r.finish(t)
+	p.wait(`document.getElementById("state").textContent === "finished"`)
+	p.wait(`brood.store.history.updates === 40 && brood.store.history.points.length === 40 && brood.charts[0].plot.data[0].length === 40`)
+	require.Positive(t, value[int](p, `brood.messages.rows ?? 0`), "the figures came as events")
+	p.wait(`document.getElementById("controls").hidden`)
+	p.wait(`brood.store.family.exploits === brood.store.run.exploits && brood.store.run.exploits > 0`)
+	require.NoError(t, r.server.Close())
+	p.wait(`!document.getElementById("ended").hidden`)
+}
+
+func TestStopIsAskedTwice(t *testing.T) {
+	r := runHere(t)
+	r.until(t, 5)
+	p := openTab(t, 1400, 1000)
+	p.open(r.server.URL())
+	p.wait(`!document.getElementById("controls").hidden`)
+	p.run(`document.getElementById("stop").click()`)
+	require.Equal(t, "Really stop?", value[string](p, `document.getElementById("stop").textContent`))
+	require.False(t, r.server.runs[0].live.here().Stopping, "once is not enough")
+	p.run(`document.getElementById("stop").click()`)
+	r.finish(t)
+	p.wait(`document.getElementById("state").textContent === "stopped"`)
+}
+
+func TestPageBehindAToken(t *testing.T) {
+	s := serve(t, Options{Dirs: []string{trained(t)}, Address: "0.0.0.0:0"})
+	p := openTab(t, 1000, 800)
+	p.do(chromedp.Navigate(s.local("/")))
+	require.Contains(t, value[string](p, `document.body.innerText`), "needs the token")
+	p.open(s.local("/?token=" + s.guard.token))
+	require.Equal(t, "/", value[string](p, `location.pathname + location.search`), "the token does not stay in the address")
+	require.Empty(t, value[string](p, `document.cookie`), "no script can read it")
+	require.Equal(t, 40, value[int](p, `brood.charts[0].plot.data[0].length`))
+}
+
+func TestThemes(t *testing.T) {
+	s := serve(t, Options{Dirs: []string{trained(t)}})
+	p := openTab(t, 1000, 800)
+	background := `getComputedStyle(document.body).backgroundColor`
+	p.scheme("light")
+	p.open(s.URL())
+	light := value[string](p, background)
+	curves := value[string](p, `document.querySelector("#returns canvas").toDataURL()`)
+	p.scheme("dark")
+	p.wait(background + ` !== "` + light + `"`)
+	dark := value[string](p, background)
+	p.wait(`document.querySelector("#returns canvas")?.toDataURL() !== "` + curves + `"`)
+	p.run(`const s = document.getElementById("theme"); s.value = "light"; s.dispatchEvent(new Event("change"))`)
+	require.Equal(t, light, value[string](p, background), "the switch has the last word")
+	p.open(s.URL())
+	require.Equal(t, light, value[string](p, background), "and is remembered")
+	p.run(`const s = document.getElementById("theme"); s.value = "system"; s.dispatchEvent(new Event("change"))`)
+	require.Equal(t, dark, value[string](p, background))
+}
+
+// Nothing is wider than a phone, and everything that can be used has a name.
+func TestPageOnAPhone(t *testing.T) {
+	s := serve(t, Options{Dirs: []string{trained(t)}})
+	p := openTab(t, 360, 740)
+	p.open(s.URL())
+	require.LessOrEqual(t, value[int](p, `document.documentElement.scrollWidth`), 360)
+	require.Empty(t, value[[]string](p, `[...document.querySelectorAll("button, select, canvas.tree")].filter((e) =>
+		!(e.textContent.trim() && e.tagName === "BUTTON") && !e.getAttribute("aria-label") && !e.closest("label")?.textContent.trim()).map((e) => e.outerHTML)`))
+}
+
+func TestComparisonOfRuns(t *testing.T) {
+	one, two := trained(t), trained(t, "run.total_steps=10240", "pbt.optimizer_exploit_strategy=copy")
+	s := serve(t, Options{Dirs: []string{one, two}})
+	p := openTab(t, 1400, 1000)
+	p.open(s.URL())
+	p.wait(`brood.compare?.plot && brood.compare.plot.data.length === 5 && brood.compare.plot.data[3].some((x) => x !== null)`)
+	require.Contains(t, value[string](p, `document.getElementById("runs").innerText`), "copy", "what differs is told")
+	p.run(`document.querySelectorAll("#runs button")[1].click()`)
+	p.wait(`brood.store.run.run === 1 && brood.store.history.updates === 20 && brood.charts[0].plot?.data[0].length === 20`)
+}
+
 // picture writes what is seen, where -screenshots is given.
 func (p *tab) picture(name string) {
 	if *screenshots == "" {
@@ -204,7 +334,7 @@ func TestPictures(t *testing.T) {
 	text, err := preset.YAML()
 	require.NoError(t, err)
 	dir := filepath.Join(t.TempDir(), "cartpole")
-	run, err := train.New(configOf(t, string(text), "pbt.population_size=16", "run.total_steps=6e6"), train.Options{Dir: dir})
+	run, err := train.New(configOf(t, string(text), "pbt.population_size=16", "run.total_steps=2e6", "pbt.perturbation_interval=4"), train.Options{Dir: dir})
 	require.NoError(t, err)
 	_, err = run.Train(t.Context())
 	require.NoError(t, err)
@@ -215,7 +345,9 @@ func TestPictures(t *testing.T) {
 		p.scheme(theme)
 		p.open(s.URL())
 		p.wait(`/step [5-9][0-9]/.test(document.getElementById("played").textContent)`)
-		p.run(`brood.store.select(brood.store.run.best_member); window.scrollTo(0, 0)`)
+		// The member whose weights have come the longest way.
+		p.run(`const f = brood.store.family, way = (id) => brood.tree.ancestry(f.current[id]).length;
+			brood.store.select(f.current.map((_, m) => m).sort((a, b) => way(b) - way(a))[0]); window.scrollTo(0, 0)`)
 		p.wait(`document.querySelector("#member h3")`)
 		p.picture("dashboard" + map[string]string{"light": "", "dark": "-dark"}[theme] + ".png")
 	}

@@ -16,7 +16,7 @@ const (
 	heartbeat = 15 * time.Second
 	// writeTime is how long a page may take to read a message before it is let go; it
 	// comes back by itself.
-	writeTime = 20 * time.Second
+	writeTime = 30 * time.Second
 	// maxBehind bounds a message: a page that is further behind than so many numbers
 	// is told to ask for the history again.
 	maxBehind = 200_000

@@ -144,7 +144,7 @@ const maxBuckets = 4000
 
 func serveHistory(run *watched, w http.ResponseWriter, r *http.Request) error {
 	q := r.URL.Query()
-	h := history{From: 1, To: math.MaxInt64, Buckets: 500}
+	h := history{Metrics: []string{}, From: 1, To: math.MaxInt64, Buckets: 500}
 	for _, n := range []struct {
 		name string
 		to   *int64

@@ -3,7 +3,9 @@ package dash
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -169,6 +171,11 @@ func ask(t testing.TB, method, url string, headers ...string) (*http.Response, s
 
 // base is the address of the page without a slash at its end.
 func (s *Server) base() string { return "http://" + s.listener.Addr().String() }
+
+// local is an address of the page on this machine, whatever it listens on.
+func (s *Server) local(path string) string {
+	return fmt.Sprintf("http://127.0.0.1:%d%s", s.listener.Addr().(*net.TCPAddr).Port, path)
+}
 
 func copyFolder(t testing.TB, from, to string) {
 	t.Helper()

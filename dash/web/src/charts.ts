@@ -72,8 +72,7 @@ export class Chart {
     const curves = shown.metrics.get(this.options.metric);
     if (!curves || shown.points.length === 0) return;
     this.dirty = false;
-    const range = this.store.scoreRange();
-    this.ranks = this.store.lastScores().map((x) => (x === null ? 0 : this.store.rank(x, range)));
+    this.ranks = this.store.ranks();
     const data = [this.store.steps(shown.points), ...curves] as Curve[];
     if (this.options.returns) data.push(shown.median, shown.best);
     this.updating = true;
@@ -274,8 +273,8 @@ export class Chart {
   private drawExploits(u: uPlot): void {
     const steps = this.store.run.steps_per_update;
     const { min, max } = u.scales.x;
-    let lives = (this.store.family?.lives ?? []).filter((l) => l.p >= 0 && l.b * steps >= min! && l.b * steps <= max!);
-    if (this.store.selected !== null) lives = lives.filter((l) => l.m === this.store.selected);
+    const lives = (this.store.family?.lives ?? []).filter((l) => l.p >= 0 && l.b * steps >= min! && l.b * steps <= max!);
+    const selected = this.store.selected;
     const stride = Math.ceil(lives.length / maxMarkers);
     const ctx = u.ctx;
     const size = 3 * devicePixelRatio;
@@ -287,13 +286,14 @@ export class Chart {
       const from = u.valToPos(l.f, "y", true);
       const to = u.valToPos(l.g, "y", true);
       ctx.fillStyle = ctx.strokeStyle = l.w === undefined ? colours.faint : l.w ? colours.good : colours.bad;
-      ctx.globalAlpha = 0.35;
+      const dim = selected !== null && l.m !== selected ? 0.45 : 1;
+      ctx.globalAlpha = 0.35 * dim;
       ctx.lineWidth = devicePixelRatio;
       ctx.beginPath();
       ctx.moveTo(x, from);
       ctx.lineTo(x, to);
       ctx.stroke();
-      ctx.globalAlpha = 0.9;
+      ctx.globalAlpha = 0.9 * dim;
       ctx.beginPath();
       ctx.moveTo(x, to - size);
       ctx.lineTo(x + size, to + size);

@@ -269,8 +269,12 @@ async function start(): Promise<void> {
   window.setInterval(() => drawHead(page.store.run, page.connected), 5000);
 }
 
-start().catch((e: unknown) => {
+function tell(e: unknown): void {
   const problem = byId("problem");
   problem.textContent = e instanceof Error ? e.message : String(e);
   problem.hidden = false;
-});
+}
+
+// What could not be had is told, until the next word from the server.
+window.addEventListener("unhandledrejection", (e) => tell(e.reason));
+start().catch(tell);

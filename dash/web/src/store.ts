@@ -1,6 +1,6 @@
 // The run that is shown in detail: its curves, and what they are drawn over.
 
-import { Curve, Family, getHistory, getJSON, History, Rows, Run, Status } from "./api";
+import { Family, getHistory, getJSON, History, Rows, Run, Status } from "./api";
 
 /** Twice as many values are asked for per curve. */
 const buckets = 400;
@@ -136,9 +136,18 @@ export class Store {
     return member === null ? -1 : this.run.members.indexOf(member);
   }
 
-  /** The last value of each member's return that is known. */
-  lastScores(): (number | null)[] {
-    return (this.history.metrics.get("train_return") ?? []).map(lastValue);
+  /** Each member's place among all, from the worst (0) to the best (1), by its mean return. */
+  ranks(): number[] {
+    const means = (this.history.metrics.get("train_return") ?? []).map((curve) => {
+      let sum = 0;
+      let n = 0;
+      for (const v of curve) if (v !== null) [sum, n] = [sum + v, n + 1];
+      return n > 0 ? sum / n : this.run.minimise ? Infinity : -Infinity;
+    });
+    const order = means.map((_, m) => m).sort((a, b) => (means[a] - means[b]) * (this.run.minimise ? -1 : 1));
+    const ranks: number[] = new Array(means.length);
+    order.forEach((m, i) => (ranks[m] = means.length > 1 ? i / (means.length - 1) : 1));
+    return ranks;
   }
 
   /** The range of returns that colours stretch over: without the few that are far off. */
@@ -160,9 +169,4 @@ export class Store {
     const t = (value - range[0]) / (range[1] - range[0]);
     return this.run.minimise ? 1 - t : t;
   }
-}
-
-export function lastValue(curve: Curve): number | null {
-  for (let i = curve.length - 1; i >= 0; i--) if (curve[i] !== null) return curve[i];
-  return null;
 }
