@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"runtime"
 	"slices"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // maxDrawn is how many members' curves are sent; of a larger population so many,
@@ -77,10 +80,20 @@ func (h *history) encode(x *index) ([]byte, error) {
 	for _, one := range [][]float32{x.best, x.median} {
 		out = appendCurves(out, one, 1, []int{0}, buckets, exact)
 	}
-	for _, name := range h.Metrics {
-		out = appendCurves(out, x.columns[name], x.population, head.Members, buckets, exact)
+	// Each metric has its own place, so that they are thinned out side by side.
+	size := 4 * len(points) * len(head.Members)
+	at := len(out)
+	out = slices.Grow(out, size*len(h.Metrics))[:at+size*len(h.Metrics)]
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, name := range h.Metrics {
+		group.Go(func() error {
+			place := out[at+i*size : at+i*size : at+(i+1)*size]
+			appendCurves(place, x.columns[name], x.population, head.Members, buckets, exact)
+			return nil
+		})
 	}
-	return out, nil
+	return out, group.Wait()
 }
 
 // bucket is a range of updates, both included.
@@ -123,6 +136,9 @@ type extremes struct {
 
 // appendCurves appends the values of each member's curve.
 func appendCurves(out []byte, column []float32, population int, members []int, buckets []bucket, exact bool) []byte {
+	if len(buckets) == 0 {
+		return out
+	}
 	per := 2
 	if exact {
 		per = 1

@@ -126,7 +126,10 @@ export async function getHistory(run: number, metrics: string[], buckets: number
   const query = new URLSearchParams({ metrics: metrics.join(","), buckets: String(buckets) });
   if (from !== undefined) query.set("from", String(from));
   if (to !== undefined) query.set("to", String(to));
+  const asked = performance.now();
   const data = await (await get(`/api/runs/${run}/history?${query}`)).arrayBuffer();
+  const came = performance.now();
+  performance.measure("history: answer", { start: asked, end: came });
   const size = new DataView(data).getUint32(0, true);
   const head = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, size)));
   const n: number = head.points;
@@ -136,14 +139,15 @@ export async function getHistory(run: number, metrics: string[], buckets: number
   const curve = (): Curve => {
     const values = new Float32Array(data, at, n);
     at += 4 * n;
-    const list: Curve = new Array(n);
-    for (let i = 0; i < n; i++) list[i] = values[i] === values[i] ? values[i] : null;
+    const list: Curve = Array.from(values);
+    if (values.some((v) => v !== v)) for (let i = 0; i < n; i++) if (values[i] !== values[i]) list[i] = null;
     return list;
   };
   const history: History = { generation: head.generation, updates: head.updates, points, best: curve(), median: curve(), metrics: new Map() };
   for (const name of head.metrics as string[]) {
     history.metrics.set(name, (head.members as number[]).map(curve));
   }
+  performance.measure("history: decode", { start: came, end: performance.now() });
   return history;
 }
 

@@ -12,19 +12,47 @@ const steps = 64;
 let ramp: string[] = [];
 let rampDark: boolean | undefined;
 
-/** The colour of a score between the lowest (0) and the best (1). */
-export function scoreColor(t: number): string {
-  const dark = isDarkNow;
-  if (rampDark !== dark) {
-    rampDark = dark;
+/** The step of the ramp for a score between the lowest (0) and the best (1). */
+export function rampStep(t: number): number {
+  return Math.round(Math.min(Math.max(t, 0), 1) * steps);
+}
+
+function currentRamp(): string[] {
+  if (rampDark !== isDarkNow) {
+    rampDark = isDarkNow;
+    pixels = null;
     ramp = [];
     for (let i = 0; i <= steps; i++) {
       const x = i / steps;
-      const light = dark ? 0.36 + 0.46 * x : 0.4 + 0.36 * x;
+      const light = isDarkNow ? 0.36 + 0.46 * x : 0.4 + 0.36 * x;
       ramp.push(`oklch(${light.toFixed(3)} ${(0.11 + 0.06 * x).toFixed(3)} ${(300 - 175 * x).toFixed(1)})`);
     }
   }
-  return ramp[Math.round(Math.min(Math.max(t, 0), 1) * steps)];
+  return ramp;
+}
+
+/** The colour of a score between the lowest (0) and the best (1). */
+export function scoreColor(t: number): string {
+  return currentRamp()[rampStep(t)];
+}
+
+let pixels: Uint32Array | null = null;
+
+/** The steps of the ramp as pixels of an image. */
+export function rampPixels(): Uint32Array {
+  const colours = currentRamp();
+  if (!pixels) {
+    const canvas = document.createElement("canvas");
+    canvas.width = colours.length;
+    canvas.height = 1;
+    const ctx = canvas.getContext("2d", { willReadFrequently: true })!;
+    colours.forEach((c, i) => {
+      ctx.fillStyle = c;
+      ctx.fillRect(i, 0, 1, 1);
+    });
+    pixels = new Uint32Array(ctx.getImageData(0, 0, colours.length, 1).data.buffer);
+  }
+  return pixels;
 }
 
 // Asking the style sheet for each line of a chart would be slow.

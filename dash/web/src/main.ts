@@ -7,21 +7,11 @@ import { Chart } from "./charts";
 import { themeChanged } from "./color";
 import { Compare } from "./compare";
 import { byId, el } from "./dom";
+import { figures } from "./figures";
 import { drawHead, drawMember, drawOutcomes, drawPhases } from "./panels";
 import { Player } from "./play";
 import { Store } from "./store";
 import { Tree } from "./tree";
-
-const figures: [metric: string, title: string, about: string][] = [
-  ["policy_loss", "policy loss", "the clipped objective, averaged over the minibatches"],
-  ["value_loss", "value loss", "squared error, or the quantile Huber loss"],
-  ["entropy", "entropy", "of the policy, in nats"],
-  ["approx_kl", "KL divergence", "of the policy before and after the update, estimated"],
-  ["clip_fraction", "clip fraction", "share of rows whose probability ratio left the clip range"],
-  ["explained_variance", "explained variance", "of the returns by the critic; 1 is perfect"],
-  ["grad_norm", "gradient norm", "after VGS and before clipping"],
-  ["vgs_scale", "VGS scale", "what VGS multiplied the gradient by; 1: off"],
-];
 
 class Page {
   store!: Store;
@@ -95,8 +85,12 @@ class Page {
     if (this.frame) return;
     this.frame = requestAnimationFrame(() => {
       this.frame = 0;
+      const began = performance.now();
       for (const chart of this.charts) chart.draw();
+      const charts = performance.now();
+      performance.measure("charts", { start: began, end: charts });
       this.tree.draw();
+      performance.measure("tree", { start: charts, end: performance.now() });
       drawMember(this.store, this.tree);
       drawOutcomes(this.store);
       byId("unzoom").hidden = this.store.range === null;

@@ -1,9 +1,10 @@
 // The run that is shown in detail: its curves, and what they are drawn over.
 
+import { figures } from "./figures";
 import { Family, getHistory, getJSON, History, Rows, Run, Status } from "./api";
 
-/** Twice as many values are asked for per curve. */
-const buckets = 400;
+/** Twice as many values are asked for per curve: fewer where there are many curves. */
+const buckets = (members: number) => (members > 32 ? 250 : 400);
 /** With so many points, those of the live end included, the history is thinned out again. */
 const maxPoints = 2400;
 
@@ -22,6 +23,8 @@ export class Store {
   private loading: Promise<void> | null = null;
   private again = false;
   private thinned = false;
+  /** What follows from the history, until it changes. */
+  private known: { ranks?: number[]; range?: [number, number] } = {};
 
   constructor(run: Run) {
     this.run = run;
@@ -32,6 +35,7 @@ export class Store {
   }
 
   changed(): void {
+    this.known = {};
     for (const listener of this.listeners) listener();
   }
 
@@ -62,12 +66,7 @@ export class Store {
 
   private async fetch(): Promise<void> {
     const metrics = await this.metricNames();
-    if (this.history.points.length === 0 && metrics.length > 0) {
-      // The returns are what a viewer waits for.
-      this.history = await getHistory(this.run.run, ["train_return"], buckets);
-      this.changed();
-    }
-    this.history = await getHistory(this.run.run, metrics, buckets);
+    this.history = await getHistory(this.run.run, metrics, buckets(this.run.members.length));
     this.thinned = this.history.points.length < this.history.updates;
     this.changed();
   }
@@ -78,7 +77,13 @@ export class Store {
       const runs = await getJSON<Run[]>("/api/runs");
       this.run.metrics = runs[this.run.run].metrics;
     }
-    return this.run.metrics ?? [];
+    return this.shownMetrics();
+  }
+
+  /** Of what the run has, what the page draws. */
+  private shownMetrics(): string[] {
+    const wanted = new Set(["train_return", ...figures.map((f) => f[0]), ...this.run.hyperparameters.map((h) => h.name)]);
+    return (this.run.metrics ?? []).filter((name) => wanted.has(name));
   }
 
   async loadFamily(): Promise<void> {
@@ -93,7 +98,7 @@ export class Store {
   rows(rows: Rows): void {
     const h = this.history;
     const last = h.updates;
-    if (h.points.length === 0 || rows.from > last + 1 || rows.metrics.some((name) => !h.metrics.has(name))) {
+    if (h.points.length === 0 || rows.from > last + 1) {
       void this.load();
       return;
     }
@@ -103,7 +108,7 @@ export class Store {
       h.best.push(rows.best[i]);
       h.median.push(rows.median[i]);
       rows.metrics.forEach((name, k) => {
-        const curves = h.metrics.get(name)!;
+        const curves = h.metrics.get(name) ?? []; // of some nothing is drawn
         for (let m = 0; m < curves.length; m++) curves[m].push(rows.values[k][i][m]);
       });
       h.updates = u;
@@ -117,7 +122,7 @@ export class Store {
     this.zoomed = null;
     this.changed();
     if (range && this.thinned) {
-      const zoomed = await getHistory(this.run.run, this.run.metrics ?? [], buckets, Math.max(range[0], 1), Math.max(range[1], 1));
+      const zoomed = await getHistory(this.run.run, this.shownMetrics(), buckets(this.run.members.length), Math.max(range[0], 1), Math.max(range[1], 1));
       if (this.range === range) {
         this.zoomed = zoomed;
         this.changed();
@@ -138,6 +143,10 @@ export class Store {
 
   /** Each member's place among all, from the worst (0) to the best (1), by its mean return. */
   ranks(): number[] {
+    return (this.known.ranks ??= this.computeRanks());
+  }
+
+  private computeRanks(): number[] {
     const means = (this.history.metrics.get("train_return") ?? []).map((curve) => {
       let sum = 0;
       let n = 0;
@@ -152,6 +161,10 @@ export class Store {
 
   /** The range of returns that colours stretch over: without the few that are far off. */
   scoreRange(): [number, number] {
+    return (this.known.range ??= this.computeRange());
+  }
+
+  private computeRange(): [number, number] {
     const values: number[] = [];
     for (const curve of this.history.metrics.get("train_return") ?? []) {
       const stride = Math.max(Math.floor(curve.length / 200), 1);

@@ -1,7 +1,7 @@
 // The family: a lane per member, coloured by its score over time, and a line for
 // each copy. The way of the chosen life's weights from the start stands out.
 
-import { css, scoreColor } from "./color";
+import { css, rampPixels, rampStep } from "./color";
 import { score } from "./format";
 import { Store } from "./store";
 import { Life } from "./api";
@@ -13,6 +13,7 @@ const top = 4;
 
 export class Tree {
   readonly canvas = document.createElement("canvas");
+  private readonly heat = document.createElement("canvas");
   private dirty = true;
   private lane = 12;
   private width = 0;
@@ -108,34 +109,36 @@ export class Tree {
     return line;
   }
 
+  /** Each lane is an image one pixel high, which is stretched to its place. */
   private drawHeat(ctx: CanvasRenderingContext2D): void {
     const curves = this.store.history.metrics.get("train_return") ?? [];
     const points = this.store.history.points;
+    if (curves.length === 0 || points.length === 0) return;
+    const columns = Math.max(Math.round((this.x(this.store.run.update) - left) * devicePixelRatio), 1);
+    // The point that is drawn at each column: the last one that is not after it.
+    const of = new Int32Array(columns);
+    for (let c = 0, i = 0; c < columns; c++) {
+      const update = ((c + 0.5) * this.store.run.update) / columns + 1;
+      while (i + 1 < points.length && points[i + 1] <= update) i++;
+      of[c] = i;
+    }
+    const image = new ImageData(columns, curves.length);
+    const pixels = new Uint32Array(image.data.buffer);
     const range = this.store.scoreRange();
-    const gap = this.lane >= 10 ? 0.28 : 0.1;
-    const height = this.lane * (1 - gap);
-    const end = Math.max(this.store.run.update, points[points.length - 1] ?? 0);
+    const colours = rampPixels();
     curves.forEach((curve, m) => {
-      const y = this.y(m) - height / 2;
-      // Runs of one colour are one rectangle.
-      let from = this.x(0);
-      let colour = "";
-      for (let i = 0; i < curve.length; i++) {
-        const v = curve[i];
-        const next = v === null ? css("--grid") : scoreColor(this.store.rank(v, range));
-        if (next === colour) continue;
-        const x = i === 0 ? this.x(0) : this.x(points[i] - 1);
-        if (colour) {
-          ctx.fillStyle = colour;
-          ctx.fillRect(from, y, x - from + 0.5, height);
-        }
-        [colour, from] = [next, x];
-      }
-      if (colour) {
-        ctx.fillStyle = colour;
-        ctx.fillRect(from, y, this.x(end) - from, height);
+      for (let c = 0; c < columns; c++) {
+        const v = curve[of[c]];
+        if (v !== null && v !== undefined) pixels[m * columns + c] = colours[rampStep(this.store.rank(v, range))];
       }
     });
+    this.heat.width = columns;
+    this.heat.height = curves.length;
+    this.heat.getContext("2d")!.putImageData(image, 0, 0);
+    const height = this.lane * (this.lane >= 10 ? 0.72 : 0.9);
+    ctx.imageSmoothingEnabled = false;
+    const width = this.x(this.store.run.update) - left;
+    for (let m = 0; m < curves.length; m++) ctx.drawImage(this.heat, 0, m, columns, 1, left, this.y(m) - height / 2, width, height);
   }
 
   private drawCopies(ctx: CanvasRenderingContext2D): void {
@@ -145,13 +148,16 @@ export class Tree {
     ctx.lineWidth = 1;
     const before = ctx.globalAlpha;
     const many = lives.length > 600;
-    ctx.globalAlpha = before * (many ? 0.12 : 0.55);
-    for (const l of lives) if (l.p >= 0) this.copy(ctx, l, !many);
+    ctx.globalAlpha = before * (many ? 0.3 : 0.55);
+    // Many are one path: that is faster, and they are not told apart anyway.
+    if (many) ctx.beginPath();
+    for (const l of lives) if (l.p >= 0) this.copy(ctx, l, many);
+    if (many) ctx.stroke();
     ctx.globalAlpha = before;
   }
 
-  /** A copy: from the source's lane down or up to the member's. */
-  private copy(ctx: CanvasRenderingContext2D, l: Life, arrow: boolean): void {
+  /** A copy: from the source's lane down or up to the member's; part: of a path. */
+  private copy(ctx: CanvasRenderingContext2D, l: Life, part: boolean): void {
     const from = this.store.drawn(l.s);
     const to = this.store.drawn(l.m);
     if (from < 0 || to < 0) return;
@@ -159,15 +165,14 @@ export class Tree {
     const y0 = this.y(from);
     const y1 = this.y(to);
     const bend = Math.min(14, Math.abs(y1 - y0) / 3);
-    ctx.beginPath();
+    if (!part) ctx.beginPath();
     ctx.moveTo(x - bend, y0);
     ctx.bezierCurveTo(x, y0, x - bend, y1, x, y1);
+    if (part) return;
     ctx.stroke();
-    if (arrow) {
-      ctx.beginPath();
-      ctx.arc(x, y1, Math.min(this.lane / 6, 3), 0, 2 * Math.PI);
-      ctx.fill();
-    }
+    ctx.beginPath();
+    ctx.arc(x, y1, Math.min(this.lane / 6, 3), 0, 2 * Math.PI);
+    ctx.fill();
   }
 
   private drawAncestry(ctx: CanvasRenderingContext2D, chosen: number): void {
@@ -186,7 +191,7 @@ export class Tree {
       ctx.moveTo(this.x(l.b), this.y(m));
       ctx.lineTo(this.x(end), this.y(m));
       ctx.stroke();
-      if (l.p >= 0) this.copy(ctx, l, true);
+      if (l.p >= 0) this.copy(ctx, l, false);
     });
   }
 
