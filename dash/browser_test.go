@@ -341,7 +341,7 @@ func TestPictures(t *testing.T) {
 	require.NoError(t, run.Close())
 	s := serve(t, Options{Dirs: []string{dir}})
 	for _, theme := range []string{"light", "dark"} {
-		p := openTab(t, 1440, 1500)
+		p := openTab(t, 1440, 1300)
 		p.scheme(theme)
 		p.open(s.URL())
 		p.wait(`/step [5-9][0-9]/.test(document.getElementById("played").textContent)`)
@@ -351,7 +351,8 @@ func TestPictures(t *testing.T) {
 		p.wait(`document.querySelector("#member h3")`)
 		p.picture("dashboard" + map[string]string{"light": "", "dark": "-dark"}[theme] + ".png")
 	}
-	p := openTab(t, 390, 2400)
+	p := openTab(t, 390, 1600)
 	p.open(s.URL())
+	p.wait(`/step [5-9][0-9]/.test(document.getElementById("played").textContent)`)
 	p.picture("dashboard-phone.png")
 }
