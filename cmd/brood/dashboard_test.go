@@ -76,7 +76,7 @@ func pageRequest(t *testing.T, method, url, origin string) (int, string) {
 // The page of a run stops it as Ctrl-C does; `brood dashboard` shows it afterwards.
 func TestDashboardOfARunAndAfterwards(t *testing.T) {
 	dir := workplace(t)
-	url, _, wait := withPage(t, dir, "train", "small.yaml", "--out", "run", "--quiet", "--set", "run.total_steps=1e12", "--dashboard=127.0.0.1:0")
+	url, _, wait := withPage(t, dir, "train", "small.yaml", "--out", "run", "--quiet", "--set", "run.total_steps=1e9", "--dashboard=127.0.0.1:0")
 	code, body := pageRequest(t, "GET", url, "")
 	assert.Equal(t, http.StatusOK, code)
 	assert.Contains(t, body, "/app.js")
