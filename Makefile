@@ -1,6 +1,7 @@
 # Needs GNU make and Go; Python 3 only for the tests that compare with Gymnasium,
 # NumPy and msgpack, and to fetch CUDA's headers; g++ only for the build with CUDA
-# and its tests. `make help` lists the targets.
+# and its tests; Node only to change the live page, Chromium only for its tests.
+# `make help` lists the targets.
 
 GO     ?= go
 PYTHON ?= python3
@@ -82,6 +83,14 @@ gpu-bundle: $(cuda_env) ## A folder with all that checks and measures on a GPU h
 release: ## Static binaries for each system in build/release, with sums, SBOMs and licences
 	GO="$(GO)" bash internal/release/build.sh
 
+.PHONY: dash
+dash: ## Build the live page: dash/static of dash/web
+	cd dash/web && npm ci --ignore-scripts --no-audit --no-fund && npm run --silent check && npm run --silent build
+
+.PHONY: dash-pictures
+dash-pictures: ## Make the pictures of the live page in docs/images
+	$(GO) test -count=1 ./dash -run '^TestPictures$$' -screenshots $(CURDIR)/docs/images
+
 .PHONY: check-format
 check-format: ## Fail if gofmt would change a file
 	@unformatted=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .) || exit 1; \
@@ -133,7 +142,7 @@ try-venv:
 
 .PHONY: clean
 clean: ## Remove what the targets above made
-	rm -rf bin build .venv .venv-tensorboard
+	rm -rf bin build .venv .venv-tensorboard dash/web/node_modules
 
 .PHONY: help
 help: ## List the targets

@@ -141,6 +141,25 @@ func holderOf(f *os.File) (h Holder) {
 	return h
 }
 
+// WhoWrites returns who holds a folder by what its lock file says, without touching
+// the lock: nobody (false) where there is none, or it was left by a process of this
+// host that is gone. Whether one of another host lives cannot be told.
+func WhoWrites(dir string) (Holder, bool, error) {
+	f, err := os.Open(filepath.Join(dir, LockFile))
+	if errors.Is(err, os.ErrNotExist) {
+		return Holder{}, false, nil
+	}
+	if err != nil {
+		return Holder{}, false, err
+	}
+	defer f.Close()
+	h := holderOf(f)
+	if h.PID == 0 || h.Host == self().Host && !alive(h.PID) {
+		return Holder{}, false, nil
+	}
+	return h, true, nil
+}
+
 // waitForHolder gives one that has just taken the lock the time to write its name.
 func waitForHolder(f *os.File) (h Holder) {
 	for range 20 {

@@ -137,6 +137,8 @@ type Run struct {
 	releaseFolder func() error
 	// begun is the number of updates begun, with an engine that runs ahead.
 	begun int64
+	// requests come from other goroutines.
+	requests requests
 }
 
 // New makes the run folder and a population initialised from the seed. Close it.
@@ -214,7 +216,7 @@ func prepare(cfg Config, opts Options) (*Run, error) {
 	p := cfg.PBT.PopulationSize
 	r := &Run{cfg: cfg, yaml: text, opts: opts, engine: engine, schedule: schedule, total: cfg.TotalUpdates(), saved: -1, bestSet: -1, bestScore: math.NaN(),
 		stats: make([]kernels.Stats, p), hyper: make([]kernels.Hyperparameters, p), scores: make([]float64, p),
-		quarantined: make([]bool, p), outcomes: newOutcomes()}
+		quarantined: make([]bool, p), outcomes: newOutcomes(), requests: requests{wake: make(chan struct{}, 1)}}
 	if opts.Explore != nil {
 		schedule.SetExplore(opts.Explore)
 	}
@@ -264,6 +266,7 @@ func (r *Run) Train(ctx context.Context) (*Summary, error) {
 		if r.checkpointDue(r.updates) && r.updates < r.total {
 			r.warnOfSave(r.updates, r.beginSaving())
 		}
+		r.serve(ctx)
 	}
 	r.boards.finish(r.updates >= r.total)
 	last := fmt.Sprintf("the checkpoint of update %d, the last of this run,", r.updates)
@@ -325,7 +328,8 @@ func (r *Run) iterate(ctx context.Context) error {
 		return r.engine.Iterate(r.stats)
 	}
 	next := r.updates + 1
-	ahead := next < r.total && !r.cfg.PBT.Due(next) && !r.checkpointDue(next) && !r.outcomeDue(next) && !r.scheduled(next) && ctx.Err() == nil
+	ahead := next < r.total && !r.cfg.PBT.Due(next) && !r.checkpointDue(next) && !r.outcomeDue(next) && !r.scheduled(next) &&
+		!r.requested() && ctx.Err() == nil
 	for r.begun < next || ahead && r.begun == next {
 		if err := engine.Begin(); err != nil {
 			return err

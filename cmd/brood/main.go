@@ -75,7 +75,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(flagMistake)
 	root.SetHelpCommand(newHelp())
 	root.AddCommand(newTrain(), newResume(), newEval(), newInspect(), newLineage(), newReplay(), newDoctor(), newPresets())
-	root.AddCommand(newCounterfactual(), newExperiment(), newConvert(), newExport(), newInit(), newCompletion(), newVersion())
+	root.AddCommand(newCounterfactual(), newExperiment(), newConvert(), newExport(), newDashboard(), newInit(), newCompletion(), newVersion())
 	root.AddCommand(newCSV(), newReport())
 	completeArguments(root)
 	return root

@@ -11,6 +11,7 @@ import (
 
 	"brood/ckpt"
 	"brood/convert"
+	"brood/dash"
 	"brood/export"
 	"brood/internal/nearest"
 	"brood/presets"
@@ -41,7 +42,7 @@ func isUsage(err error) bool {
 		return false
 	}
 	for _, mistake := range []error{errUsage, train.ErrConfig, train.ErrRunExists, ckpt.ErrLocked, train.ErrNoCheckpoint, convert.ErrMismatch,
-		convert.ErrExists, export.ErrFormat, fs.ErrNotExist, syscall.ENOTDIR, syscall.ENAMETOOLONG} {
+		convert.ErrExists, export.ErrFormat, dash.ErrAddress, fs.ErrNotExist, syscall.ENOTDIR, syscall.ENAMETOOLONG} {
 		if errors.Is(err, mistake) {
 			return true
 		}

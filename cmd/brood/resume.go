@@ -42,6 +42,7 @@ func newResume() *cobra.Command {
 		},
 	}
 	f.register(cmd)
+	f.registerDashboard(cmd)
 	cmd.Flags().StringVar(&out, "out", "", "new run `folder` to fetch the run into")
 	return cmd
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"brood/dash"
 	"brood/presets"
 	"brood/train"
 
@@ -21,6 +22,7 @@ type runFlags struct {
 	json, quiet bool
 	diskWait    time.Duration
 	metrics     string
+	dashboard   string
 }
 
 func (f *runFlags) register(cmd *cobra.Command) {
@@ -30,6 +32,12 @@ func (f *runFlags) register(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.metrics, "metrics", "", "serve the run's figures to Prometheus at `ADDRESS`: PORT of this machine, or HOST:PORT")
 	cmd.Flags().BoolVar(&f.quiet, "quiet", false, "show no progress")
 	cmd.Flags().DurationVar(&f.diskWait, "disk-wait", time.Minute, "how `LONG` to wait at the end for a disk that refuses the last checkpoint")
+}
+
+// registerDashboard is for the commands whose run has a page.
+func (f *runFlags) registerDashboard(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&f.dashboard, "dashboard", "", "serve a live page of the run: at `ADDRESS`, such as --dashboard=0.0.0.0:8642, or without one at "+dash.DefaultAddress)
+	cmd.Flags().Lookup("dashboard").NoOptDefVal = anyAddress
 }
 
 // settings are what --set and --device say, in this order.
@@ -78,6 +86,7 @@ func newTrain() *cobra.Command {
 		},
 	}
 	f.register(cmd)
+	f.registerDashboard(cmd)
 	cmd.Flags().StringVar(&out, "out", "", "run `folder`, which must be new or empty (default runs/NAME-TIME-seedN)")
 	cmd.Flags().Uint64Var(&seed, "seed", 1, "seed of everything that is drawn; stands for run.seed")
 	return cmd
@@ -118,6 +127,10 @@ func runTraining(cmd *cobra.Command, f *runFlags, dir string, start func(train.O
 	defer screen.finish() // whatever ends the run: an error, or a panic
 	ctx, stop := untilInterrupted(cmd.Context(), screen.interrupted)
 	defer stop()
+	page := newPage(f.dashboard)
+	if err := page.check(); err != nil {
+		return err
+	}
 	monitor, err := startMonitoring(f.metrics, dir, f.quiet)
 	if err != nil {
 		return err
@@ -125,11 +138,16 @@ func runTraining(cmd *cobra.Command, f *runFlags, dir string, start func(train.O
 	defer monitor.close()
 	run, err := start(train.Options{Dir: dir, Note: screen.note, DiskWait: f.diskWait,
 		Warn:     func(message string) { monitor.warned(); screen.warn(message) },
-		Progress: func(p *train.Progress) { monitor.update(p); screen.update(p) }})
+		Progress: func(p *train.Progress) { monitor.update(p); screen.update(p); page.progress(p) }})
 	if err != nil {
 		return err
 	}
 	defer run.Close()
+	ctx, err = page.open(ctx, dir, run)
+	if err != nil {
+		return err
+	}
+	defer page.close()
 	screen.start(dir, run)
 	monitor.start(run)
 	summary, err := run.Train(ctx)
