@@ -287,12 +287,20 @@ func TestClosedSession(t *testing.T) {
 
 const orphanArgument = "run-an-orphan"
 
-// orphan is a program that opens a session, prints the ids of its processes, and waits
-// to be killed.
+// orphan is a program whose workers hang in a step, so that they do not notice that
+// their requests have ended; it prints their ids, and waits to be killed.
 func orphan() {
-	e, err := gym.New(gym.Options{ID: gym.Prefix + "CartPole-v1", Python: os.Args[2], Workers: 2})
-	if err == nil {
-		_, err = e.Open([]int{2}, nil)
+	e := gym.Known(gym.Options{ID: trouble, Kwargs: map[string]any{"what": "hang", "at": 1}, Python: os.Args[2], Workers: 2},
+		env.Spec{ObsDim: 2, Action: env.ActionSpace{Discrete: true, N: 2}})
+	s, err := e.Open([]int{2}, nil)
+	for _, command := range []env.Command{env.LaneReset, env.LaneStep} {
+		if err == nil {
+			s.Lanes().Command[0], s.Lanes().Command[1] = command, command
+			err = s.Begin(0)
+		}
+		if err == nil && command == env.LaneReset {
+			err = s.Wait(0)
+		}
 	}
 	if err != nil {
 		fmt.Println(err)
