@@ -142,10 +142,10 @@ func TestLineageAndReplayRefuse(t *testing.T) {
 	}{
 		{"lineage", 2, "takes one argument, the run folder; got 0"},
 		{"lineage nowhere", 2, "nowhere"},
-		{"lineage small.yaml", 1, "small.yaml"},
+		{"lineage small.yaml", 2, "small.yaml"},
 		{"lineage damaged", 1, "damaged/decisions.jsonl:2: "},
 		{"lineage a --member 4", 2, "--member 4: the members of a are 0 to 3"},
-		{"lineage a --member -1", 2, `invalid argument "-1" for "--member" flag: want a whole number, 0 or above`},
+		{"lineage a --member -1", 2, "--member -1: want a whole number, 0 or above"},
 		{"lineage a --json --dot", 2, "give one of them"},
 		{"lineage a --all --member 1", 2, "--all is for the tree"},
 		{"replay a", 2, "needs --member N"},

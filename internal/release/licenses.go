@@ -123,6 +123,9 @@ func identify(text string) (ids []string) {
 	if has("sil open font license") {
 		ids = append(ids, "OFL-1.1")
 	}
+	if has("creative commons attribution 4.0 international public license") {
+		ids = append(ids, "CC-BY-4.0")
+	}
 	if has("mozilla public license") && has("2.0") {
 		ids = append(ids, "MPL-2.0")
 	}

@@ -102,7 +102,7 @@ func validate(t *testing.T, b map[string]any) {
 		for _, l := range listOf(c["licenses"]) {
 			only(t, "license choice", l, "license")
 			id := l["license"].(map[string]any)["id"]
-			assert.Contains(t, []any{"Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "OFL-1.1", "MPL-2.0", "ISC", "FTL", "Unlicense"}, id, "an SPDX identifier")
+			assert.Contains(t, []any{"Apache-2.0", "MIT", "BSD-2-Clause", "BSD-3-Clause", "OFL-1.1", "MPL-2.0", "ISC", "FTL", "Unlicense", "CC-BY-4.0"}, id, "an SPDX identifier")
 		}
 		for _, p := range listOf(c["properties"]) {
 			only(t, "property", p, "name", "value")
