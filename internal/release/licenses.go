@@ -160,7 +160,8 @@ func licenseTexts(modules []*module) string {
 	var b strings.Builder
 	for _, m := range modules {
 		for _, f := range m.files {
-			fmt.Fprintf(&b, "%s\n%s %s: %s\n%[1]s\n\n%s\n\n", strings.Repeat("=", 80), m.path, m.version, f.name, strings.TrimSpace(f.text))
+			rule := strings.Repeat("=", 80)
+			fmt.Fprintf(&b, "%s\n%s %s: %s\n%s\n\n%s\n\n", rule, m.path, m.version, f.name, rule, strings.TrimSpace(f.text))
 		}
 	}
 	return b.String()
