@@ -126,6 +126,9 @@ func identify(text string) (ids []string) {
 	if has("sil open font license") {
 		ids = append(ids, "OFL-1.1")
 	}
+	if has("creative commons attribution 4.0 international public license") {
+		ids = append(ids, "CC-BY-4.0")
+	}
 	if has("mozilla public license") && has("2.0") {
 		ids = append(ids, "MPL-2.0")
 	}
@@ -160,7 +163,8 @@ func licenseTexts(modules []*module) string {
 	var b strings.Builder
 	for _, m := range modules {
 		for _, f := range m.files {
-			fmt.Fprintf(&b, "%s\n%s %s: %s\n%[1]s\n\n%s\n\n", strings.Repeat("=", 80), m.path, m.version, f.name, strings.TrimSpace(f.text))
+			rule := strings.Repeat("=", 80)
+			fmt.Fprintf(&b, "%s\n%s %s: %s\n%s\n\n%s\n\n", rule, m.path, m.version, f.name, rule, strings.TrimSpace(f.text))
 		}
 	}
 	return b.String()

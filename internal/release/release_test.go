@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -60,6 +61,10 @@ func TestDescribe(t *testing.T) {
 		}
 	}
 	assert.ElementsMatch(t, want, got)
+	license, err := os.ReadFile(filepath.Join(runtime.GOROOT(), "LICENSE"))
+	require.NoError(t, err)
+	assert.Contains(t, string(texts), strings.TrimSpace(string(license)), "the whole text")
+	assert.Greater(t, len(texts), 1000*len(want))
 
 	before := string(text)
 	require.NoError(t, r.describe(folder))
