@@ -150,6 +150,8 @@ func TestEventsGoOnWhereAPageLeft(t *testing.T) {
 	assert.InDelta(t, 50, *r.Values[0][1][0], 0, "metric, update, member")
 	grow(6, 6)
 	last := page.next("rows")
+	require.NoError(t, json.Unmarshal([]byte(last.data), &r))
+	assert.EqualValues(t, 6, r.From, "nothing comes twice")
 	require.NoError(t, page.close())
 
 	grow(7, 9)

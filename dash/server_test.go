@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"brood/ckpt"
+	"brood/train"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -267,4 +268,20 @@ func TestRunNamesDiffer(t *testing.T) {
 	assert.Equal(t, []string{"a", "b"}, runNames([]string{"runs/a", "runs/b"}))
 	assert.Equal(t, []string{"a", "two/a", "a (2)"}[:2], runNames([]string{"one/a", "two/a"}))
 	assert.Equal(t, []string{"a", "one/a", "one/a (2)"}, runNames([]string{"one/a", "one/a", "one/a"}))
+}
+
+// A run that has ended holds its folder until it is closed: the page's last word is
+// how it ended all the same.
+func TestEndOfARunThatHoldsItsFolder(t *testing.T) {
+	dir, live := filepath.Join(t.TempDir(), "run"), &Live{}
+	run, err := train.New(configOf(t, smallRun), train.Options{Dir: dir, Progress: live.Progress})
+	require.NoError(t, err)
+	defer run.Close()
+	live.Attach(run, func() {})
+	s := serve(t, Options{Dirs: []string{dir}, Live: live})
+	_, err = run.Train(t.Context())
+	require.NoError(t, err)
+	live.Ended()
+	s.runs[0].look()
+	assert.Equal(t, stateFinished, getStatus(s).State)
 }
