@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"brood/env"
@@ -49,6 +50,22 @@ type EnvConfig struct {
 	// Described, where not nil, is taken for what an environment of Gymnasium is, and
 	// Python is not asked: a configuration that is only read must start no program.
 	Described *env.Spec `yaml:"-"`
+}
+
+// Imports are the Python modules beside Gymnasium's own that making the environment
+// imports: the one before a colon in gymnasium:MODULE:NAME, and those of wrappers.
+func (e *EnvConfig) Imports() (modules []string) {
+	if name, ok := strings.CutPrefix(e.ID, gym.Prefix); ok {
+		if module, _, registered := strings.Cut(name, ":"); registered {
+			modules = append(modules, module)
+		}
+	}
+	for _, w := range e.Wrappers {
+		if module, _, _ := strings.Cut(w, ":"); module != "gymnasium.wrappers" && !strings.HasPrefix(module, "gymnasium.wrappers.") {
+			modules = append(modules, module)
+		}
+	}
+	return modules
 }
 
 // DefaultEnv returns the defaults of the section env.

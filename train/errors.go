@@ -16,6 +16,8 @@ var (
 	ErrConfig = errors.New("invalid configuration")
 	// ErrRunExists is a run folder that already holds something.
 	ErrRunExists = errors.New("the run folder is not empty")
+	// ErrImports is a checkpoint that wants code to be imported that nobody allowed.
+	ErrImports = errors.New("refused to import code that a file names")
 	// ErrNoCheckpoint is a run folder without a complete checkpoint.
 	ErrNoCheckpoint = errors.New("no complete checkpoint")
 )

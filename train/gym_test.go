@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -205,4 +206,42 @@ env:
 	require.NoError(t, err)
 	want["whole"] = int64(4)
 	require.Equal(t, want, again.Env.Kwargs)
+}
+
+// A file of somebody else's imports no code until somebody says that it may.
+func TestEvaluateImportsNothingUnasked(t *testing.T) {
+	withPython(t)
+	dir := t.TempDir()
+	mark := filepath.Join(dir, "ran")
+	module := "import pathlib, gymnasium\npathlib.Path(" + strconv.Quote(mark) + ").touch()\nclass W(gymnasium.Wrapper): pass\n"
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "marks.py"), []byte(module), 0o644))
+	t.Setenv("PYTHONPATH", dir)
+	cfg, err := load(t, bridged, "run.total_steps=1", "run.selection_episodes=0", "pbt.telemetry_episodes=0")
+	require.NoError(t, err)
+	run := filepath.Join(t.TempDir(), "run")
+	trainNew(t, cfg, Options{Dir: run})
+	for _, change := range []func(*Config){
+		func(c *Config) { c.Env.Wrappers = []string{"gymnasium.wrappers:Autoreset", "marks:W"} },
+		func(c *Config) { c.Env.ID = "gymnasium:marks:CartPole-v1" },
+	} {
+		stored, err := Find(run)
+		require.NoError(t, err)
+		change(&cfg)
+		text, err := cfg.YAML()
+		require.NoError(t, err)
+		stored.Config = string(text)
+		_, _, err = stored.Evaluate(DeviceCPU, 1, 1)
+		require.ErrorIs(t, err, ErrImports)
+		require.ErrorContains(t, err, "(marks")
+		require.NoFileExists(t, mark)
+	}
+	stored, err := Find(run)
+	require.NoError(t, err)
+	cfg.Env.ID, cfg.Env.Wrappers = "gymnasium:CartPole-v1", []string{"marks:W"}
+	text, err := cfg.YAML()
+	require.NoError(t, err)
+	stored.Config, stored.AllowImports = string(text), true
+	_, _, err = stored.Evaluate(DeviceCPU, 1, 1)
+	require.NoError(t, err)
+	require.FileExists(t, mark)
 }

@@ -10,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -25,6 +26,9 @@ import (
 type Stored struct {
 	// Path of the member's file.
 	Path string
+	// AllowImports lets [Stored.Evaluate] import the Python modules that the file
+	// names; see [Stored.Imports].
+	AllowImports bool
 	*ckpt.Checkpoint
 }
 
@@ -185,12 +189,31 @@ func describedBy(e ckpt.EnvInfo) *env.Spec {
 		Discrete: e.Action.Type == "discrete", N: e.Action.N, Low: e.Action.Low, High: e.Action.High}}
 }
 
+// Imports are the Python modules beside Gymnasium's own that playing the member would
+// import, because its file names them: those of an environment registered elsewhere
+// and of wrappers.
+func (s *Stored) Imports() ([]string, error) {
+	cfg, err := loadStored(s.Path, s.Config)
+	if err != nil {
+		return nil, fmt.Errorf("train: the configuration in %s: %w", s.Path, err)
+	}
+	return cfg.Env.Imports(), nil
+}
+
 // Evaluate plays the member's deterministic policy for the given number of
 // episodes, whose starting states are drawn from seed, on a device as in
 // run.device. It returns the warnings of reading the checkpoint, too.
 func (s *Stored) Evaluate(device string, episodes int, seed uint64) (Played, []string, error) {
 	if episodes < 1 || episodes > MaxEpisodes {
 		return Played{}, nil, configError([]error{&FieldError{Key: "episodes", Problem: formatProblem(episodes, fmt.Sprintf("must be 1 to %d", MaxEpisodes))}})
+	}
+	imports, err := s.Imports()
+	if err != nil {
+		return Played{}, nil, err
+	}
+	if len(imports) > 0 && !s.AllowImports {
+		return Played{}, nil, fmt.Errorf("%w: %s names Python code to import (%s), which then runs; if you trust it, allow it: `brood eval --allow-imports`",
+			ErrImports, s.Path, strings.Join(imports, ", "))
 	}
 	c, err := s.engineConfig()
 	if err != nil {

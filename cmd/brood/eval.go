@@ -21,7 +21,7 @@ func newEval() *cobra.Command {
 	var episodes int
 	var seed uint64
 	var device string
-	var asJSON bool
+	var asJSON, imports bool
 	cmd := &cobra.Command{
 		Use:   "eval CHECKPOINT|DIR",
 		Short: "Play episodes with a trained policy",
@@ -33,6 +33,7 @@ func newEval() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			stored.AllowImports = imports
 			played, warnings, err := stored.Evaluate(device, episodes, seed)
 			if err != nil {
 				return err
@@ -53,6 +54,7 @@ func newEval() *cobra.Command {
 	cmd.Flags().IntVar(&episodes, "episodes", 100, "`number` of episodes")
 	cmd.Flags().Uint64Var(&seed, "seed", 0, "seed of the episodes' starting states")
 	cmd.Flags().StringVar(&device, "device", train.DeviceCPU, "auto, cpu, cuda or cuda:N")
+	cmd.Flags().BoolVar(&imports, "allow-imports", false, "let the checkpoint of an environment of Gymnasium import the Python modules that it names")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print one JSON object")
 	return cmd
 }

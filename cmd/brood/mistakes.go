@@ -41,7 +41,7 @@ func isUsage(err error) bool {
 	if errors.Is(err, ckpt.ErrDamaged) {
 		return false
 	}
-	for _, mistake := range []error{errUsage, train.ErrConfig, train.ErrRunExists, ckpt.ErrLocked, train.ErrNoCheckpoint, convert.ErrMismatch,
+	for _, mistake := range []error{errUsage, train.ErrConfig, train.ErrRunExists, ckpt.ErrLocked, train.ErrNoCheckpoint, train.ErrImports, convert.ErrMismatch,
 		convert.ErrExists, export.ErrFormat, dash.ErrAddress, fs.ErrNotExist, syscall.ENOTDIR, syscall.ENAMETOOLONG} {
 		if errors.Is(err, mistake) {
 			return true
