@@ -342,6 +342,9 @@ func List(fsys ReadFS, dir string) ([]int64, error) {
 			continue
 		}
 		complete, err := hasRun(fsys, filepath.Join(dir, name))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // the run that writes here has just removed it
+		}
 		if err != nil {
 			return nil, err
 		}

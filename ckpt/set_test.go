@@ -386,3 +386,26 @@ func TestOrderOfDurability(t *testing.T) {
 	want = append(want, "rename sets/.tmp-x sets/x", "syncdir "+parent+"/sets")
 	require.Equal(t, want, f.log)
 }
+
+// vanishing is a folder whose sets go between being listed and being looked at, as
+// those of a run do that trains on.
+type vanishing struct{ FS }
+
+func (v vanishing) ReadDir(path string) ([]string, error) {
+	names, err := v.FS.ReadDir(path)
+	if err == nil && filepath.Base(path) == "00000050" {
+		err = &os.PathError{Op: "open", Path: path, Err: os.ErrNotExist}
+	}
+	return names, err
+}
+
+func TestListBesideAWriter(t *testing.T) {
+	dir := t.TempDir()
+	for _, update := range []int64{50, 100} {
+		_, err := WriteSet(unsynced(), dir, draft(sampleSet(t, update)))
+		require.NoError(t, err)
+	}
+	sets, err := List(vanishing{OS}, dir)
+	require.NoError(t, err)
+	require.Equal(t, []int64{100}, sets)
+}
