@@ -110,9 +110,6 @@ func identify(text string) (ids []string) {
 	if has("apache license") && has("version 2.0") {
 		ids = append(ids, "Apache-2.0")
 	}
-	if has("creative commons attribution 4.0 international") {
-		ids = append(ids, "CC-BY-4.0") // svgo, by which gonum.org/v1/plot writes SVG
-	}
 	if has("permission is hereby granted, free of charge, to any person obtaining a copy of this software") {
 		ids = append(ids, "MIT")
 	}
