@@ -361,12 +361,13 @@ func hasRun(fsys ReadFS, path string) (bool, error) {
 	return slices.Contains(names, RunFile), err
 }
 
-// Prune removes the complete sets within dir that keep does not want, the oldest
-// first. The newest stays whatever keep says.
-func Prune(fsys FS, dir string, keep func(update int64) bool) error {
+// Prune removes the complete sets within dir that nothing keeps, the oldest first. The
+// newest always stays.
+func Prune(fsys FS, dir string, keep Retention) error {
 	sets, err := List(fsys, dir)
+	stays := keep.Keeps(sets)
 	for i := 0; err == nil && i < len(sets)-1; i++ {
-		if !keep(sets[i]) {
+		if !stays(sets[i]) {
 			err = discard(fsys, filepath.Join(dir, SetName(sets[i])))
 		}
 	}

@@ -124,13 +124,6 @@ func sampleSet(t require.TestingT, update int64) Set {
 // draft is the set as it is written, one file after the other.
 func draft(s Set) Draft { return s.Draft() }
 
-// newest keeps the last n sets of a folder.
-func newest(t *testing.T, dir string, n int) func(int64) bool {
-	sets, err := List(OS, dir)
-	require.NoError(t, err)
-	return Retention{Last: n}.Keeps(sets)
-}
-
 func names(t *testing.T, dir string) []string {
 	list, err := OS.ReadDir(dir)
 	require.NoError(t, err)
@@ -163,9 +156,9 @@ func TestSetRoundTrip(t *testing.T) {
 	}
 	require.Equal(t, []string{"00000050", "00000100", "123456789"}, names(t, dir))
 	require.Equal(t, []string{"member-000.ckpt", "member-001.ckpt", "run.ckpt"}, names(t, filepath.Join(dir, "00000050")))
-	require.NoError(t, Prune(OS, dir, newest(t, dir, 2)))
+	require.NoError(t, Prune(OS, dir, Retention{Last: 2}))
 	require.Equal(t, []string{"00000100", "123456789"}, names(t, dir))
-	require.NoError(t, Prune(OS, dir, newest(t, dir, 2)))
+	require.NoError(t, Prune(OS, dir, Retention{Last: 2}))
 	require.Equal(t, []string{"00000100", "123456789"}, names(t, dir))
 }
 
@@ -324,14 +317,14 @@ func TestFailureAtAnyOperationOfPrune(t *testing.T) {
 			_, err := WriteSet(unsynced(), dir, draft(s))
 			require.NoError(t, err)
 		}
-		failure := Prune(f, dir, newest(t, dir, 1))
+		failure := Prune(f, dir, Retention{Last: 1})
 		for _, name := range names(t, dir) {
 			if !strings.HasPrefix(name, tmpPrefix) {
 				_, err := ReadSet(OS, filepath.Join(dir, name))
 				require.NoError(t, err, "half a set is to be seen after %q", f.log)
 			}
 		}
-		require.NoError(t, Prune(OS, dir, newest(t, dir, 1)))
+		require.NoError(t, Prune(OS, dir, Retention{Last: 1}))
 		_, err := WriteSet(unsynced(), dir, draft(sets[2]))
 		require.NoError(t, err)
 		require.Equal(t, []string{"00000003"}, names(t, dir))

@@ -2,7 +2,6 @@ package train
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -97,9 +96,9 @@ func Fetch(ctx context.Context, url, dir string, warn func(string)) error {
 // fetchInto makes and locks the folder. Where it fails nothing is left, so that the
 // same command may be tried again.
 func fetchInto(ctx context.Context, s store.Store, dir string, set *ckpt.Set, warn func(string)) error {
-	var state runState
-	if err := json.Unmarshal(set.Run.Scheduler, &state); err != nil {
-		return fmt.Errorf("%w: the run's state: %w", ckpt.ErrDamaged, err)
+	state, err := decodeState(&set.Run)
+	if err != nil {
+		return err
 	}
 	if err := CheckNewFolder(dir); err != nil {
 		return err
@@ -114,7 +113,7 @@ func fetchInto(ctx context.Context, s store.Store, dir string, set *ckpt.Set, wa
 	if err = CheckNewFolder(dir); err != nil {
 		return errors.Join(err, release())
 	}
-	if err = fetch(ctx, s, dir, set, &state, warn); err != nil {
+	if err = fetch(ctx, s, dir, set, state, warn); err != nil {
 		for _, name := range []string{metricsFile, decisionsFile, checkpointsDir} {
 			err = errors.Join(err, ckpt.OS.RemoveAll(filepath.Join(dir, name)))
 		}

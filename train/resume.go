@@ -1,7 +1,6 @@
 package train
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -146,9 +145,9 @@ func newestSet(opts *Options, dir string) (*ckpt.Set, string, error) {
 // restore takes over the state of a checkpoint. old is the configuration it was
 // made with.
 func (r *Run) restore(set *ckpt.Set, old Config) error {
-	var state runState
-	if err := json.Unmarshal(set.Run.Scheduler, &state); err != nil {
-		return fmt.Errorf("%w: the run's state: %w", ckpt.ErrDamaged, err)
+	state, err := decodeState(&set.Run)
+	if err != nil {
+		return err
 	}
 	if p := old.PBT.PopulationSize; len(set.Members) != p || len(state.Scores) != p {
 		return fmt.Errorf("%w: it has %d members with %d scores, its configuration %d", ckpt.ErrIncompatible, len(set.Members), len(state.Scores), p)
@@ -157,11 +156,11 @@ func (r *Run) restore(set *ckpt.Set, old Config) error {
 	if err != nil {
 		return err
 	}
-	placed, err := r.placeMembers(&state, members, set.Update)
+	placed, err := r.placeMembers(state, members, set.Update)
 	if err != nil {
 		return err
 	}
-	if err := r.restoreMembers(placed, &state, members, changedHyperparameters(old, r.cfg)); err != nil {
+	if err := r.restoreMembers(placed, state, members, changedHyperparameters(old, r.cfg)); err != nil {
 		return err
 	}
 	r.id = state.Run
@@ -193,7 +192,7 @@ func (r *Run) restore(set *ckpt.Set, old Config) error {
 	if len(members) == len(r.scores) {
 		return nil
 	}
-	return r.resized(placed, &state, members)
+	return r.resized(placed, state, members)
 }
 
 // settleSets does what a process that was killed did not come to: the checkpoint that
@@ -207,7 +206,7 @@ func (r *Run) settleSets() error {
 	if err := ckpt.Settle(r.opts.FS, dir); err != nil {
 		return err
 	}
-	if err := prune(r.opts.FS, dir, r.retention(r.updates, math.NaN())); err != nil {
+	if err := ckpt.Prune(r.opts.FS, dir, r.retention(r.updates, math.NaN())); err != nil {
 		r.opts.Warn(fmt.Sprintf("old checkpoints stay: %v", err))
 	}
 	return nil

@@ -40,6 +40,24 @@ type runState struct {
 	Engine string `json:"engine,omitempty"`
 }
 
+// decodeState reads what a checkpoint says about the run.
+func decodeState(run *ckpt.RunState) (*runState, error) {
+	state := &runState{}
+	if err := json.Unmarshal(run.Scheduler, state); err != nil {
+		return nil, fmt.Errorf("%w: the run's state: %w", ckpt.ErrDamaged, err)
+	}
+	return state, nil
+}
+
+// readState is decodeState of the checkpoint at path, whose members are not read.
+func readState(files ckpt.ReadFS, path string) (*runState, error) {
+	run, err := ckpt.ReadRun(files, path)
+	if err != nil {
+		return nil, err
+	}
+	return decodeState(run)
+}
+
 // saving is a checkpoint on its way to disk.
 type saving struct {
 	update int64
@@ -216,18 +234,9 @@ func (x *saving) write(fs ckpt.FS, dir string) {
 			x.mirror.offer(&x.mirrored)
 			x.keep.Also = append(slices.Clone(x.keep.Also), x.mirror.needs()...)
 		}
-		x.stay = prune(fs, dir, x.keep)
+		x.stay = ckpt.Prune(fs, dir, x.keep)
 		return nil
 	}()
-}
-
-// prune removes the checkpoints within dir that nothing keeps.
-func prune(fs ckpt.FS, dir string, keep ckpt.Retention) error {
-	sets, err := ckpt.List(fs, dir)
-	if err != nil {
-		return err
-	}
-	return ckpt.Prune(fs, dir, keep.Keeps(sets))
 }
 
 // retention is what of the checkpoints stays once that of an update is complete.
@@ -270,11 +279,7 @@ func (r *Run) findBestSet() error {
 		return err
 	}
 	for _, update := range sets {
-		run, err := ckpt.ReadRun(r.opts.FS, filepath.Join(dir, ckpt.SetName(update)))
-		var state runState
-		if err == nil {
-			err = json.Unmarshal(run.Scheduler, &state)
-		}
+		state, err := readState(r.opts.FS, filepath.Join(dir, ckpt.SetName(update)))
 		if err != nil {
 			r.opts.Warn(fmt.Sprintf("the checkpoint of update %d is not considered for checkpoint.keep_best: %v", update, err))
 			continue

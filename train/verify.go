@@ -1,7 +1,6 @@
 package train
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -113,11 +112,7 @@ func verifyLogs(dir string) ([]Verdict, error) {
 	if err != nil || len(sets) == 0 {
 		return nil, err
 	}
-	run, err := ckpt.ReadRun(ckpt.OS, newestPath(dir, sets))
-	var state runState
-	if err == nil {
-		err = json.Unmarshal(run.Scheduler, &state)
-	}
+	state, err := readState(ckpt.OS, newestPath(dir, sets))
 	if err != nil {
 		return nil, nil // its verdict says so already
 	}
