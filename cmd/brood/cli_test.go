@@ -155,6 +155,27 @@ func TestTrainForPeople(t *testing.T) {
 	assert.True(t, strings.HasSuffix(out, "next        brood eval "+folder+"\n"), out)
 }
 
+// mistake is a command line that is refused.
+type mistake struct {
+	args string // separated by spaces
+	code int
+	want string // in stderr
+}
+
+// check runs the command line in dir, where it must make none of the files.
+func (m mistake) check(t *testing.T, dir string, files ...string) {
+	t.Helper()
+	t.Run(m.args, func(t *testing.T) {
+		out, errs, code := brood(t, dir, strings.Fields(m.args)...)
+		assert.Equal(t, m.code, code, errs)
+		assert.Contains(t, errs, m.want)
+		assert.Empty(t, out, "errors go to stderr")
+		for _, file := range files {
+			assert.NoFileExists(t, filepath.Join(dir, file))
+		}
+	})
+}
+
 func TestExitCodesAndMessages(t *testing.T) {
 	dir := workplace(t)
 	_, errs, code := brood(t, dir, "train", "small.yaml", "--out", "done", "--quiet")
@@ -171,11 +192,7 @@ func TestExitCodesAndMessages(t *testing.T) {
 	for _, set := range sets {
 		require.NoError(t, os.Remove(filepath.Join(set, "member-002.ckpt")))
 	}
-	tests := []struct {
-		args string
-		code int
-		want string // in stderr
-	}{
+	mistakes := []mistake{
 		{"bogus", 2, `unknown command "bogus"`},
 		{"train --bogus", 2, "unknown flag: --bogus; see `brood train --help`"},
 		{"train --seed x", 2, "--seed x: want a whole number from 0 to 18446744073709551615"},
@@ -207,13 +224,8 @@ func TestExitCodesAndMessages(t *testing.T) {
 		{"inspect . --verify", 2, "no complete checkpoint"},
 		{"presets x", 2, "brood presets takes no argument; got x"},
 	}
-	for _, test := range tests {
-		t.Run(test.args, func(t *testing.T) {
-			out, errs, code := brood(t, dir, strings.Fields(test.args)...)
-			assert.Equal(t, test.code, code, errs)
-			assert.Contains(t, errs, test.want)
-			assert.Empty(t, out, "errors go to stderr")
-		})
+	for _, m := range mistakes {
+		m.check(t, dir)
 	}
 	runs, err := filepath.Glob(filepath.Join(dir, "runs", "*"))
 	require.NoError(t, err)

@@ -3,7 +3,6 @@ package main
 import (
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -69,11 +68,7 @@ func TestConvertMistakes(t *testing.T) {
 	require.NoError(t, os.Symlink(fixtures, filepath.Join(dir, "in")))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "mine.ckpt"), []byte("mine"), 0o644))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "short"), []byte("PK\x03\x04"), 0o644))
-	for _, test := range []struct {
-		args string
-		code int
-		want string // in stderr
-	}{
+	mistakes := []mistake{
 		{"convert x", 2, "brood convert takes two arguments, the file and the checkpoint to write; got 1"},
 		{"convert in/sb3-cartpole.zip out", 2, "give it with --env (Acrobot-v1, CartPole-v1"},
 		{"convert nowhere out --env CartPole-v1", 2, "nowhere"},
@@ -84,14 +79,9 @@ func TestConvertMistakes(t *testing.T) {
 		{"convert in/cleanrl-cartpole.safetensors out --env CartPole-v1 --activation elu", 2, `the activation "elu"; must be tanh or relu`},
 		{"convert in/refused-dqn.zip out --env CartPole-v1", 1, "a Q network (DQN)"},
 		{"convert short out --env CartPole-v1", 1, "damaged file"},
-	} {
-		t.Run(test.args, func(t *testing.T) {
-			out, errs, code := brood(t, dir, strings.Fields(test.args)...)
-			assert.Equal(t, test.code, code, errs)
-			assert.Contains(t, errs, test.want)
-			assert.Empty(t, out, "errors go to stderr")
-			assert.NoFileExists(t, filepath.Join(dir, "out"))
-		})
+	}
+	for _, m := range mistakes {
+		m.check(t, dir, "out")
 	}
 	kept, err := os.ReadFile(filepath.Join(dir, "mine.ckpt"))
 	require.NoError(t, err)

@@ -3,7 +3,6 @@ package main
 import (
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -69,11 +68,7 @@ func TestExportMistakes(t *testing.T) {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), data, 0o644))
 	}
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "empty"), 0o755))
-	for _, test := range []struct {
-		args string
-		code int
-		want string // in stderr
-	}{
+	mistakes := []mistake{
 		{"export a --format onnx", 2, "brood export takes two arguments, a checkpoint or a run folder and the file to write; got 1"},
 		{"export a out", 2, "brood export needs --format: one of onnx, safetensors, npz"},
 		{"export a out --format h5", 2, `unknown format "h5"; valid are onnx, safetensors, npz`},
@@ -87,14 +82,9 @@ func TestExportMistakes(t *testing.T) {
 		{"export damaged.ckpt out --format npz", 1, "damaged checkpoint"},
 		{"export small.yaml out --format npz", 2, "small.yaml"},
 		{"export a out --format onnx --opset 9", 2, "unknown flag: --opset"},
-	} {
-		t.Run(test.args, func(t *testing.T) {
-			out, errs, code := brood(t, dir, strings.Fields(test.args)...)
-			assert.Equal(t, test.code, code, errs)
-			assert.Contains(t, errs, test.want)
-			assert.Empty(t, out, "errors go to stderr")
-			assert.NoFileExists(t, filepath.Join(dir, "out"))
-		})
+	}
+	for _, m := range mistakes {
+		m.check(t, dir, "out")
 	}
 	kept, err := os.ReadFile(filepath.Join(dir, "mine"))
 	require.NoError(t, err)

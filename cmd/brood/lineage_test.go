@@ -135,11 +135,7 @@ func TestLineageAndReplayRefuse(t *testing.T) {
 	lines[1] = strings.Replace(lines[1], `"member":`, `"member":x`, 1)
 	require.NoError(t, os.WriteFile(path, []byte(strings.Join(lines, "")), 0o644))
 
-	for _, test := range []struct {
-		args string
-		code int
-		want string
-	}{
+	mistakes := []mistake{
 		{"lineage", 2, "takes one argument, the run folder; got 0"},
 		{"lineage nowhere", 2, "nowhere"},
 		{"lineage small.yaml", 2, "small.yaml"},
@@ -158,13 +154,9 @@ func TestLineageAndReplayRefuse(t *testing.T) {
 		{"replay a --member 0 --set run.total_steps=9", 2, "replay sets run.total_steps itself"},
 		{"replay a --member 0 --set pbt.hyperparameters.0.min=1", 2, "replay sets pbt.hyperparameters itself"},
 		{"replay a --member 0 --set ppo.gama=1", 2, "did you mean gamma?"},
-	} {
-		t.Run(test.args, func(t *testing.T) {
-			out, errs, code := brood(t, dir, strings.Fields(test.args)...)
-			assert.Equal(t, test.code, code, errs)
-			assert.Contains(t, errs, test.want)
-			assert.Empty(t, out, "errors go to stderr")
-		})
+	}
+	for _, m := range mistakes {
+		m.check(t, dir)
 	}
 	runs, err := filepath.Glob(filepath.Join(dir, "runs", "*"))
 	require.NoError(t, err)
