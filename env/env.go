@@ -42,23 +42,57 @@ type Hyperparameter struct {
 	Doc string
 }
 
-// ActionSpace is either discrete (one of N) or continuous (N numbers).
+// ActionSpace is discrete (one of N, or one choice for each of several components) or
+// continuous (N numbers).
 type ActionSpace struct {
 	Discrete bool
-	// N is A: the number of choices, or the dimension of a continuous action.
+	// N is A, the number of the actor's outputs: the number of choices (over all
+	// components), or the dimension of a continuous action.
 	N int
+	// NVec has the number of choices of each component of an action that is several
+	// choices at once, whose sum is N: Gymnasium's MultiDiscrete, or with every number
+	// 2 its MultiBinary. Empty where an action is one choice, or continuous.
+	NVec []int
 	// Low and High bound each dimension of a continuous action; the policy's
 	// action is clipped to them before the environment sees it.
 	Low, High []float32
 }
 
-// Width is the number of float32 values that hold one action: 1 where discrete
-// (the index of the choice), else A.
+// MultiDiscrete is the space of actions that are a choice for each of several
+// components, which have the given numbers of choices.
+func MultiDiscrete(nvec ...int) ActionSpace {
+	a := ActionSpace{Discrete: true, NVec: nvec}
+	for _, n := range nvec {
+		a.N += n
+	}
+	return a
+}
+
+// Width is W, the number of float32 values that hold one action: the index of the
+// choice of each component where discrete, which is 1 number unless there is NVec, else
+// A numbers.
 func (a ActionSpace) Width() int {
-	if a.Discrete {
+	switch {
+	case !a.Discrete:
+		return a.N
+	case len(a.NVec) > 0:
+		return len(a.NVec)
+	default:
 		return 1
 	}
-	return a.N
+}
+
+// Choices has the number of choices of each component [W] of a discrete action; nil
+// where continuous. The logits of the components lie one after the other.
+func (a ActionSpace) Choices() []int {
+	switch {
+	case !a.Discrete:
+		return nil
+	case len(a.NVec) > 0:
+		return a.NVec
+	default:
+		return []int{a.N}
+	}
 }
 
 // Env is an environment a user writes: three functions over the state of one
@@ -92,7 +126,7 @@ type Batch struct {
 	N, Stride int
 	// State [S][Stride] is read and overwritten.
 	State []float32
-	// Action [Action.Width()][Stride]: the index of the choice, or the clipped
+	// Action [Action.Width()][Stride]: the index of each choice, or the clipped
 	// numbers.
 	Action []float32
 	// Reward [N], the true rewards, and Terminated [N] (0 or 1) are overwritten by

@@ -38,8 +38,13 @@ func ValidateSpec(s Spec) error {
 	return errors.Join(errs...)
 }
 
+// MaxChoices bounds the choices of one component of an action: indices are float32s.
+const MaxChoices = 1 << 20
+
 func validateDiscrete(a ActionSpace, wrong func(field string, value any, want string)) {
-	if a.N < 2 {
+	if len(a.NVec) > 0 {
+		validateComponents(a, wrong)
+	} else if a.N < 2 {
 		wrong("Action.N", a.N, "at least 2 choices")
 	}
 	if len(a.Low) != 0 {
@@ -50,7 +55,29 @@ func validateDiscrete(a ActionSpace, wrong func(field string, value any, want st
 	}
 }
 
+// validateComponents allows a component with one choice, which decides nothing, as
+// Gymnasium does.
+func validateComponents(a ActionSpace, wrong func(field string, value any, want string)) {
+	sum := 0
+	for i, n := range a.NVec {
+		if n < 1 || n > MaxChoices {
+			wrong(fmt.Sprintf("Action.NVec[%d]", i), n, fmt.Sprintf("1 to %d choices", MaxChoices))
+			return
+		}
+		sum += n
+	}
+	if a.N != sum {
+		wrong("Action.N", a.N, fmt.Sprintf("%d, the sum of Action.NVec", sum))
+	}
+	if sum == len(a.NVec) {
+		wrong("Action.NVec", a.NVec, "a component with at least 2 choices")
+	}
+}
+
 func validateContinuous(a ActionSpace, wrong func(field string, value any, want string)) {
+	if len(a.NVec) > 0 {
+		wrong("Action.NVec", a.NVec, "none: continuous actions have no choices")
+	}
 	if a.N < 1 {
 		wrong("Action.N", a.N, "at least 1 dimension")
 		return

@@ -71,7 +71,7 @@ func Run(t *testing.T, newEngine Factory) {
 // config is a small configuration that turns on everything that has state.
 func config() *kernels.Config {
 	c := &kernels.Config{
-		Population: 3, Seed: 12345, Env: chase(false),
+		Population: 3, Seed: 12345, Env: chase(byChoice),
 		Environments: 5, Steps: 12, Hidden: []int{7, 9}, Activation: kernels.Tanh,
 		Critic: kernels.Critic{Type: kernels.ScalarCritic},
 		Epochs: 2, Minibatches: 3,

@@ -2,9 +2,11 @@ package conformance
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 
+	"brood/env"
 	"brood/kernels"
 	"brood/rng"
 )
@@ -14,6 +16,7 @@ import (
 func draws(t *testing.T, newEngine Factory) {
 	t.Run("reset", func(t *testing.T) { resetDraws(t, newEngine) })
 	t.Run("discrete actions", func(t *testing.T) { discreteDraws(t, newEngine) })
+	t.Run("several choices", func(t *testing.T) { multiDiscreteDraws(t, newEngine) })
 	t.Run("continuous actions", func(t *testing.T) { continuousDraws(t, newEngine) })
 	t.Run("permutations", func(t *testing.T) { permutationDraws(t, newEngine) })
 	t.Run("evaluation", func(t *testing.T) {
@@ -72,6 +75,31 @@ func discreteDraws(t *testing.T, newEngine Factory) {
 		u := rng.Uniform(rng.NewKey(c.Seed).Block(uint32(i%c.Environments), at)[0])
 		if want := float32(int(4 * u)); got != want {
 			t.Fatalf("row %d: action %v of four equally likely ones at %v, want %v", i, got, u, want)
+		}
+	}
+}
+
+// multiDiscreteDraws: each component of an action has a word of its own.
+func multiDiscreteDraws(t *testing.T, newEngine Factory) {
+	for _, nvec := range [][]int{{3, 2}, {3, 2, 4, 1, 5, 2}} {
+		c := clockConfig(echo(env.MultiDiscrete(nvec...), 6))
+		r := collectWith(t, newEngine, c)
+		for i := range c.Rows() {
+			at := rng.Address{Time: uint32(c.Steps + i/c.Environments), Member: 1, Stream: rng.Train, Purpose: rng.Action}
+			logProb, sum, blocks := 0.0, float32(0), (len(nvec)+3)/4
+			for a, n := range nvec {
+				w := rng.NewKey(c.Seed).Block(uint32(i%c.Environments*blocks+a/4), at)
+				want := float32(int(float32(n) * rng.Uniform(w[a%4])))
+				if got := r.Actions[i*len(nvec)+a]; got != want {
+					t.Fatalf("nvec %v, row %d, component %d: choice %v, want %v", nvec, i, a, got, want)
+				}
+				logProb -= math.Log(float64(n))
+				sum += want
+			}
+			near(t, "log probability of a uniform policy", []float64{float64(r.LogProbs[i])}, []float64{logProb}, 1e-6, 1e-6)
+			if r.Rewards[i] != sum {
+				t.Fatalf("nvec %v, row %d: the environment saw choices whose sum is %v, want %v", nvec, i, r.Rewards[i], sum)
+			}
 		}
 	}
 }

@@ -52,6 +52,18 @@ func continuous(n int, bound float32) env.ActionSpace {
 	return a
 }
 
+// actionName says which space it is, in the name of a test.
+func actionName(a env.ActionSpace) string {
+	switch {
+	case !a.Discrete:
+		return fmt.Sprintf("continuous=%d", a.N)
+	case len(a.NVec) > 0:
+		return fmt.Sprintf("multi_discrete=%v", a.NVec)
+	default:
+		return fmt.Sprintf("discrete=%d", a.N)
+	}
+}
+
 // blank has the shapes of a problem whose rollouts are written, not collected.
 func blank(obsDim int, a env.ActionSpace) env.Vector {
 	return env.Vectorize(&toy{
@@ -64,13 +76,17 @@ func blank(obsDim int, a env.ActionSpace) env.Vector {
 
 // chase is a point in the plane that the action pushes and a wind turns: smooth,
 // with terminations, truncations and every observation different.
-func chase(isContinuous bool) env.Vector { return env.Vectorize(chaseEnv(isContinuous)) }
+func chase(action env.ActionSpace) env.Vector { return env.Vectorize(chaseEnv(action)) }
 
-func chaseEnv(isContinuous bool) *toy {
-	action := discrete(3)
-	if isContinuous {
-		action = continuous(2, 0.8)
-	}
+// What pushes chase: sideways by a choice; or by numbers, or several choices, sideways
+// and up, of which the latter have two components that do nothing.
+var (
+	byChoice  = discrete(3)
+	byNumbers = continuous(2, 0.8)
+	byChoices = env.MultiDiscrete(3, 1, 2, 5, 3)
+)
+
+func chaseEnv(action env.ActionSpace) *toy {
 	return &toy{
 		spec: env.Spec{ID: "chase", ObsDim: 3, Action: action, StateSize: 3, MaxEpisodeSteps: 9},
 		reset: func(s []float32, r *rng.Stream) {
@@ -79,8 +95,11 @@ func chaseEnv(isContinuous bool) *toy {
 		observe: func(s, obs []float32) { obs[0], obs[1], obs[2] = s[0], s[1], 3+2*s[2] },
 		step: func(s, a []float32) (float32, bool) {
 			push, lift := a[0]-1, float32(0)
-			if isContinuous {
+			switch {
+			case !action.Discrete:
 				push, lift = a[0], a[1]
+			case len(action.NVec) > 0:
+				lift = a[2] + 0.25*a[4] - 0.75
 			}
 			s[0], s[1] = s[0]+0.1*s[1]+0.2*push, s[1]-0.1*s[0]+0.1*lift
 			s[2] = s[0] * s[1]

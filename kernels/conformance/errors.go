@@ -49,11 +49,11 @@ func configErrors(t *testing.T, newEngine Factory) {
 			c.Hyperparameters[kernels.NumHyperparameters] = 0.5
 		},
 		"hyperparameter weight_1": func(c *kernels.Config) {
-			c.Env = shaped(chaseEnv(false), 2, slope)
+			c.Env = shaped(chaseEnv(byChoice), 2, slope)
 			c.Hyperparameters[kernels.NumHyperparameters+1] = 1.5
 		},
 		"the algorithm has a hyperparameter of that name": func(c *kernels.Config) {
-			toy := &shapedToy{toy: *chaseEnv(false), shaping: slope}
+			toy := &shapedToy{toy: *chaseEnv(byChoice), shaping: slope}
 			toy.spec.Hyperparameters = []env.Hyperparameter{{Name: "gamma", Max: 1}}
 			c.Env = env.Vectorize(toy)
 		},

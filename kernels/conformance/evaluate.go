@@ -80,6 +80,7 @@ func deterministicPolicy(t *testing.T, newEngine Factory) {
 	}{
 		"most probable":       {echo(discrete(4), 6), []float32{0, 1, 3, 2}, 2, 6},
 		"first of equals":     {echo(discrete(4), 6), []float32{0, 1, 1, 1}, 1, 6},
+		"of each component":   {echo(env.MultiDiscrete(2, 3, 1), 6), []float32{0, 1, -1, 2, 2, 9}, 2, 6},
 		"mean":                {echo(continuous(2, 2), 6), []float32{0.5, -1.25}, -0.75, 6},
 		"mean within bounds":  {echo(continuous(2, 2), 6), []float32{5, -0.5}, 1.5, 6},
 		"cut off by MaxSteps": {echo(continuous(1, 2), 0), []float32{1}, 1, 25},

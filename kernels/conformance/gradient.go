@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"brood/env"
 	"brood/kernels"
 	"brood/tensor"
 )
@@ -15,7 +16,7 @@ type gradientCase struct {
 	hidden     []int
 	activation kernels.Activation
 	quantiles  int // 0: scalar critic
-	continuous bool
+	action     env.ActionSpace
 	clip       float32 // value_clip
 	beta       float32 // KL penalty; 0: off
 	normalize  bool
@@ -25,8 +26,9 @@ func gradientCases() (cases []gradientCase) {
 	for _, hidden := range [][]int{{}, {17}, {7, 33}} {
 		for _, activation := range []kernels.Activation{kernels.Tanh, kernels.ReLU} {
 			for _, quantiles := range []int{0, 5} {
-				for _, isContinuous := range []bool{false, true} {
-					k := gradientCase{hidden: hidden, activation: activation, quantiles: quantiles, continuous: isContinuous}
+				for _, action := range []env.ActionSpace{discrete(4), continuous(2, 1), env.MultiDiscrete(3, 1, 2, 4, 2)} {
+					isContinuous := !action.Discrete
+					k := gradientCase{hidden: hidden, activation: activation, quantiles: quantiles, action: action}
 					if quantiles == 0 && isContinuous == (activation == kernels.Tanh) {
 						k.clip = 0.02
 					}
@@ -44,15 +46,12 @@ func gradientCases() (cases []gradientCase) {
 
 func (k gradientCase) config() *kernels.Config {
 	c := &kernels.Config{
-		Population: 1, Seed: 7, Env: blank(3, discrete(4)),
+		Population: 1, Seed: 7, Env: blank(3, k.action),
 		Environments: 3, Steps: 7, Hidden: k.hidden, Activation: k.activation,
 		Critic: kernels.Critic{Type: kernels.ScalarCritic}, Epochs: 1, Minibatches: 1,
 		NormalizeAdvantage: k.normalize, LearningRateSchedule: kernels.Constant,
 		KLPenalty:       kernels.KLPenalty{Enabled: k.beta > 0, Beta: k.beta, Max: 10},
 		Hyperparameters: hyperparameters(),
-	}
-	if k.continuous {
-		c.Env = blank(3, continuous(2, 1))
 	}
 	if k.quantiles > 0 {
 		c.Critic = kernels.Critic{Type: kernels.QuantileCritic, Quantiles: k.quantiles, Kappa: 0.6}
@@ -66,7 +65,7 @@ func (k gradientCase) config() *kernels.Config {
 // the float64 reference loss, in every parameter.
 func finiteDifferences(t *testing.T, newEngine Factory) {
 	for i, k := range gradientCases() {
-		name := fmt.Sprintf("hidden=%v/%s/quantiles=%d/continuous=%v/value_clip=%v/kl=%v", k.hidden, k.activation, k.quantiles, k.continuous, k.clip, k.beta)
+		name := fmt.Sprintf("hidden=%v/%s/quantiles=%d/%s/value_clip=%v/kl=%v", k.hidden, k.activation, k.quantiles, actionName(k.action), k.clip, k.beta)
 		t.Run(name, func(t *testing.T) { gradientAgainstDifferences(t, newEngine, k, uint64(i)) })
 	}
 }
@@ -163,8 +162,8 @@ func randomRollout(c *kernels.Config, random *rand.Rand, theta map[string][]floa
 	}
 	ref := &reference{c: c, rollout: r, theta: theta}
 	for i := range b {
-		if spec.Action.Discrete {
-			r.Actions[i] = float32(random.IntN(spec.Action.N))
+		for c, n := range spec.Action.Choices() {
+			r.Actions[i*spec.Action.Width()+c] = float32(random.IntN(n))
 		}
 		switch random.IntN(6) {
 		case 0:
@@ -191,7 +190,7 @@ func identity(n int) []int32 {
 // of the episode.
 func advantages(t *testing.T, newEngine Factory) {
 	for _, quantiles := range []int{0, 5} {
-		k := gradientCase{hidden: []int{7, 33}, activation: kernels.Tanh, quantiles: quantiles}
+		k := gradientCase{hidden: []int{7, 33}, activation: kernels.Tanh, quantiles: quantiles, action: discrete(4)}
 		c := k.config()
 		e := engine(t, newEngine, c)
 		random := rand.New(rand.NewPCG(11, uint64(quantiles)))

@@ -14,7 +14,7 @@ import (
 // initial checks a fresh member's weights and figures.
 func initial(t *testing.T, newEngine Factory) {
 	c := config()
-	c.Env, c.LogStdInit = chase(true), -0.5
+	c.Env, c.LogStdInit = chase(byNumbers), -0.5
 	e := engine(t, newEngine, c)
 	m := snapshot(t, e, 2)
 	for _, s := range kernels.PolicyTensors(c) {
@@ -120,12 +120,12 @@ func schedule(t *testing.T, newEngine Factory) {
 // plainCases are the configurations of [againstPlain].
 func plainCases() map[string]*kernels.Config {
 	cases := map[string]*kernels.Config{"everything": config(), "continuous": config(), "relu": config(),
-		"quantile": config(), "bare": config(), "target_kl": config(), "wide": config(), "linear": config()}
-	cases["continuous"].Env, cases["continuous"].LogStdInit = chase(true), -0.3
+		"quantile": config(), "bare": config(), "target_kl": config(), "wide": config(), "linear": config(), "choices": config()}
+	cases["continuous"].Env, cases["continuous"].LogStdInit = chase(byNumbers), -0.3
 	cases["relu"].Activation, cases["relu"].Hidden = kernels.ReLU, []int{33}
 	q := cases["quantile"]
 	q.Critic = kernels.Critic{Type: kernels.QuantileCritic, Quantiles: 11, Kappa: 0.5}
-	q.Env, q.Hidden, q.Environments, q.Steps, q.Minibatches = chase(true), []int{7, 33}, 7, 9, 9
+	q.Env, q.Hidden, q.Environments, q.Steps, q.Minibatches = chase(byNumbers), []int{7, 33}, 7, 9, 9
 	b := cases["bare"]
 	b.NormalizeAdvantage, b.NormalizeObservations, b.NormalizeRewards = false, false, false
 	b.VGS.Enabled, b.KLPenalty.Enabled = false, false
@@ -136,6 +136,7 @@ func plainCases() map[string]*kernels.Config {
 	w := cases["wide"]
 	w.Hidden, w.Environments, w.Steps, w.Minibatches = []int{64, 48}, 33, 11, 3
 	cases["linear"].Hidden = nil
+	cases["choices"].Env = chase(byChoices)
 	shapedCases(cases)
 	return cases
 }

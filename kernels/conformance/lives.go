@@ -27,7 +27,7 @@ func lives(t *testing.T, newEngine Factory) {
 // population of five, to the bit, for two iterations and in an evaluation.
 func sameLives(t *testing.T, newEngine Factory, change func(*kernels.Config), as []int) {
 	c := config()
-	c.Env, c.Population = chase(true), 5
+	c.Env, c.Population = chase(byNumbers), 5
 	whole := engine(t, newEngine, c)
 	d := *c
 	change(&d)

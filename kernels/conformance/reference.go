@@ -72,15 +72,19 @@ func (r *reference) logProbEntropy(i int) (logProb, entropy float64) {
 		}
 		return logProb, entropy
 	}
-	sum := 0.0
-	for _, x := range out {
-		sum += math.Exp(x)
+	for c, n := range spec.Action.Choices() { // independent of one another
+		sum, logits := 0.0, out[:n]
+		for _, x := range logits {
+			sum += math.Exp(x)
+		}
+		for _, x := range logits {
+			p := math.Exp(x) / sum
+			entropy -= p * math.Log(p)
+		}
+		logProb += math.Log(math.Exp(logits[int(action[c])]) / sum)
+		out = out[n:]
 	}
-	for _, x := range out {
-		p := math.Exp(x) / sum
-		entropy -= p * math.Log(p)
-	}
-	return math.Log(math.Exp(out[int(action[0])]) / sum), entropy
+	return logProb, entropy
 }
 
 func (r *reference) valueLoss(i int) float64 {

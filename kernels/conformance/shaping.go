@@ -28,7 +28,7 @@ func shaping(t *testing.T, newEngine Factory) {
 // rewards, of the member whose weights are not 0 alone, from the next rollout on.
 func shapedRewards(t *testing.T, newEngine Factory) {
 	c := config()
-	c.Env, c.NormalizeObservations, c.NormalizeRewards = shaped(chaseEnv(false), 2, slope), false, false
+	c.Env, c.NormalizeObservations, c.NormalizeRewards = shaped(chaseEnv(byChoice), 2, slope), false, false
 	e, bare := engine(t, newEngine, c), engine(t, newEngine, c)
 	h := c.Hyperparameters
 	h[kernels.NumHyperparameters], h[kernels.NumHyperparameters+1] = 0.5, -0.25
@@ -85,7 +85,7 @@ func shapedScore(t *testing.T, newEngine Factory) {
 // bit, the one without; and so it is again where they are set back to 0.
 func shapingOff(t *testing.T, newEngine Factory) {
 	without, with := config(), config()
-	with.Env = shaped(chaseEnv(false), 2, func(_, _, h []float32) float32 {
+	with.Env = shaped(chaseEnv(byChoice), 2, func(_, _, h []float32) float32 {
 		panic(fmt.Sprintf("StepShaped with the weights %v", h))
 	})
 	e, want := engine(t, newEngine, with), engine(t, newEngine, without)
@@ -113,7 +113,7 @@ func shapingOff(t *testing.T, newEngine Factory) {
 // alone; see againstPlain's own changes of hyperparameters.
 func shapedCases(cases map[string]*kernels.Config) {
 	toy := config()
-	toy.Env = shaped(chaseEnv(true), 2, slope)
+	toy.Env = shaped(chaseEnv(byNumbers), 2, slope)
 	native := config()
 	native.Env, native.Environments, native.Steps = env.MountainCar{}, 17, 24
 	for name, c := range map[string]*kernels.Config{"shaped": toy, "MountainCar-v0 shaped": native} {

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"brood/env"
 	"brood/kernels"
 	"brood/tensor"
 )
@@ -148,10 +149,10 @@ func madeUpSection(t *testing.T, newEngine Factory) {
 
 // nan: a diverged member stays one, harms no other and stops nothing.
 func nan(t *testing.T, newEngine Factory) {
-	for _, isContinuous := range []bool{false, true} {
-		t.Run(fmt.Sprintf("continuous=%v", isContinuous), func(t *testing.T) {
+	for _, action := range []env.ActionSpace{byChoice, byNumbers, byChoices} {
+		t.Run(actionName(action), func(t *testing.T) {
 			c := config()
-			c.Env = chase(isContinuous)
+			c.Env = chase(action)
 			healthy, e := engine(t, newEngine, c), engine(t, newEngine, c)
 			m := snapshot(t, e, 1)
 			for _, s := range m.Layout().Section(kernels.SectionPolicy).Tensors {

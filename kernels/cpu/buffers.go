@@ -114,12 +114,14 @@ type rowBuffers struct {
 	logProb, advantage, ret, oldValue []float32 // [tileRows]
 	reward, shaping, terminated       []float32 // [tileRows]
 	words                             []uint32  // [4][tileRows*blocks]
+	chosenBy                          []uint32  // [tileRows]
 	normals                           []float32 // [4][tileRows*blocks]
 
 	// Arguments of calls that let them escape.
 	batch    env.Batch
 	stream   rng.Stream
 	discrete simd.DiscreteLoss
+	several  simd.MultiDiscreteLoss
 	gaussian simd.GaussianLoss
 	scalar   simd.ValueLoss
 	quantile simd.QuantileLoss
@@ -134,5 +136,5 @@ func (r *rowBuffers) allocate(e *Engine) {
 	blocks := (a + 3) / 4 * tileRows
 	*r = rowBuffers{obs: f(tileRows * e.spec.ObsDim), action: f(a * tileRows), noise: f(a * tileRows),
 		logProb: f(tileRows), advantage: f(tileRows), ret: f(tileRows), oldValue: f(tileRows),
-		reward: f(tileRows), shaping: f(tileRows), terminated: f(tileRows), words: make([]uint32, 4*blocks), normals: f(4 * blocks)}
+		reward: f(tileRows), shaping: f(tileRows), terminated: f(tileRows), words: make([]uint32, 4*blocks), chosenBy: make([]uint32, tileRows), normals: f(4 * blocks)}
 }

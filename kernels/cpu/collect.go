@@ -131,12 +131,8 @@ func (w *worker) value(dst []float32) {
 func (w *worker) sample(x *context, t, first, rows, row int) {
 	e, m, r := w.engine, x.member, &w.rows
 	at := host.ActionAddress(m.id, host.Time(*m.state.Updates, e.config.Steps, t))
-	if e.spec.Action.Discrete {
-		e.path.Philox(r.words, rows, uint32(first), x.key, at)
-		r.sampleD = simd.SampleDiscrete{N: rows, A: e.spec.Action.N, Ld: tileRows, Logits: w.tile.out, Words: r.words,
-			Action: m.action[row : row+rows], LogProb: m.logProb[row : row+rows]}
-		e.path.SampleDiscrete(&r.sampleD)
-		copy(m.envAction[first:], m.action[row:row+rows])
+	if e.choices != nil {
+		w.sampleChoices(x, at, first, rows, row)
 		return
 	}
 	w.drawNoise(x, at, first, rows)
@@ -149,6 +145,32 @@ func (w *worker) sample(x *context, t, first, rows, row int) {
 		drawn := r.action[c*tileRows : c*tileRows+rows]
 		copy(m.action[c*e.config.Rows()+row:], drawn)
 		w.clipActions(m.envAction[c*e.config.Environments+first:], drawn, c)
+	}
+}
+
+// sampleChoices draws a choice for each component of discrete actions.
+func (w *worker) sampleChoices(x *context, at rng.Address, first, rows, row int) {
+	e, m, r := w.engine, x.member, &w.rows
+	blocks := (len(e.choices) + 3) / 4
+	n := rows * blocks
+	e.path.Philox(r.words, n, uint32(first*blocks), x.key, at)
+	logits, logProb := w.tile.out, m.logProb[row:row+rows]
+	for c, choices := range e.choices {
+		words := r.words[c%4*n+c/4:]
+		if blocks > 1 {
+			for i := range rows {
+				r.chosenBy[i] = words[i*blocks]
+			}
+			words = r.chosenBy
+		}
+		action := m.action[c*e.config.Rows()+row:][:rows]
+		r.sampleD = simd.SampleDiscrete{N: rows, A: choices, Ld: tileRows, Logits: logits, Words: words, Action: action, LogProb: logProb}
+		e.path.SampleDiscrete(&r.sampleD)
+		copy(m.envAction[c*e.config.Environments+first:], action)
+		if c > 0 {
+			e.path.Add(m.logProb[row:row+rows], logProb)
+		}
+		logits, logProb = logits[choices*tileRows:], r.logProb[:rows]
 	}
 }
 

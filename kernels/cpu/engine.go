@@ -29,12 +29,14 @@ const PathVariable = "BROOD_CPU"
 type Engine struct {
 	config kernels.Config
 	spec   env.Spec
-	path   *simd.Path
-	layout *tensor.Layout
-	arena  *tensor.Arena
-	kept   *tensor.Arena // of the last BeginSnapshot; nil before the first
-	index  *host.PolicyIndex
-	step   func(*env.Batch) // of the environment
+	// choices are those of each component of a discrete action; nil: continuous.
+	choices []int
+	path    *simd.Path
+	layout  *tensor.Layout
+	arena   *tensor.Arena
+	kept    *tensor.Arena // of the last BeginSnapshot; nil before the first
+	index   *host.PolicyIndex
+	step    func(*env.Batch) // of the environment
 	// outside has the environments that are not the engine's own; nil: all are.
 	outside *host.Outside
 	turn    turn
@@ -91,6 +93,7 @@ func NewWithPath(c *kernels.Config, path *simd.Path) (kernels.Engine, error) {
 	}
 	e := &Engine{config: *c, spec: c.Env.Spec(), path: path, layout: layout, arena: arena,
 		index: host.NewPolicyIndex(c, layout), start: time.Now()}
+	e.choices = e.spec.Action.Choices()
 	e.step = e.envStep()
 	e.actor = plan(e.index.Actor, c.Activation, &e.packedSize, &e.gradSize)
 	e.critic = plan(e.index.Critic, c.Activation, &e.packedSize, &e.gradSize)

@@ -95,22 +95,31 @@ func (w *worker) evaluate() {
 }
 
 // actBest sets the actions of a tile from the actor's results: the most probable
-// choice, the first of equals, or the mean within its bounds.
+// choice of each component, the first of equals, or the mean within its bounds.
 func (w *worker) actBest(b *env.Batch, first, rows int) {
 	out, space := w.tile.out, &w.engine.spec.Action
-	if !space.Discrete {
+	if w.engine.choices == nil {
 		for c := range space.N {
 			w.clipActions(b.Action[c*b.Stride+first:], out[c*tileRows:c*tileRows+rows], c)
 		}
 		return
 	}
-	for i := range rows {
+	for c, choices := range w.engine.choices {
+		mostProbable(b.Action[c*b.Stride+first:][:rows], out, choices, tileRows)
+		out = out[choices*tileRows:]
+	}
+}
+
+// mostProbable writes the index of each row's largest logit of n, the first of equals;
+// that of choice a and row i is at a*ld + i.
+func mostProbable(action, logits []float32, n, ld int) {
+	for i := range action {
 		best := 0
-		for a := 1; a < space.N; a++ {
-			if out[a*tileRows+i] > out[best*tileRows+i] {
+		for a := 1; a < n; a++ {
+			if logits[a*ld+i] > logits[best*ld+i] {
 				best = a
 			}
 		}
-		b.Action[first+i] = float32(best)
+		action[i] = float32(best)
 	}
 }

@@ -140,11 +140,16 @@ func (w *worker) policyLoss(x *context, first, n int, grad []float32, sums *loss
 	e, r := w.engine, &w.rows
 	terms, a := x.terms, e.spec.Action.N
 	terms.LogProb, terms.Advantage = r.logProb[:n], x.gathered[first:first+n]
-	if e.spec.Action.Discrete {
+	switch {
+	case len(e.choices) > 1:
+		r.several = simd.MultiDiscreteLoss{PolicyTerms: terms, N: n, Ld: tileRows, Choices: e.choices, Logits: w.tile.out, Action: r.action}
+		e.path.MultiDiscreteLoss(&r.several)
+		terms = r.several.PolicyTerms
+	case e.choices != nil:
 		r.discrete = simd.DiscreteLoss{PolicyTerms: terms, N: n, A: a, Ld: tileRows, Logits: w.tile.out, Action: r.action}
 		e.path.DiscreteLoss(&r.discrete)
 		terms = r.discrete.PolicyTerms
-	} else {
+	default:
 		r.gaussian = simd.GaussianLoss{PolicyTerms: terms, N: n, A: a, Ld: tileRows, Mean: w.tile.out,
 			LogStd: x.member.state.Policy[e.index.LogStd : e.index.LogStd+a], Action: r.action,
 			GradLogStd: grad[e.logStdGrad : e.logStdGrad+a]}

@@ -23,19 +23,33 @@ func EvalStream(key rng.Key, episode int, time uint32) rng.Stream {
 }
 
 // ActionAddress is the address of the action draws of the step at time =
-// Time(updates, T, t). Discrete actions of environment n use word 0 of block n;
-// continuous ones [ActionBlock].
+// Time(updates, T, t). [ActionBlock] says which block, and which of its four words or
+// normal numbers, is drawn for a component; an action that is one choice takes word 0 of
+// block n in environment n.
 func ActionAddress(member int, time uint32) rng.Address {
 	return rng.Address{Time: time, Member: uint32(member), Stream: rng.Train, Purpose: rng.Action}
 }
 
-// ActionBlock says where dimension a of environment n's A-dimensional action is
-// drawn: the index of the block, and which of the block's four normal numbers.
-// Numbers 0 and 1 are rng.Normals of words 0 and 1, numbers 2 and 3 of words 2
-// and 3.
-func ActionBlock(n, a, dims int) (index uint32, number int) {
-	blocks := (dims + 3) / 4
+// ActionBlock says where component a of environment n's action of W numbers is drawn:
+// the index of the block, and which of its four numbers. Choices take the words
+// themselves; of continuous actions, numbers 0 and 1 are rng.Normals of words 0 and 1,
+// numbers 2 and 3 of words 2 and 3.
+func ActionBlock(n, a, width int) (index uint32, number int) {
+	blocks := (width + 3) / 4
 	return uint32(n*blocks + a/4), a % 4
+}
+
+// ActionWords fills words [W] with those that draw the choices of environment n's action
+// at the address.
+func ActionWords(words []uint32, key rng.Key, n int, at rng.Address) {
+	var four [4]uint32
+	for a := range words {
+		index, number := ActionBlock(n, a, len(words))
+		if number == 0 {
+			four = key.Block(index, at)
+		}
+		words[a] = four[number]
+	}
 }
 
 // ActionNoise fills noise [A] with the standard normal numbers of environment

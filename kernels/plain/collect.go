@@ -67,8 +67,11 @@ func (e *engine) actOne(m *member, t, i int) {
 
 	start = time.Now()
 	if e.spec.Action.Discrete {
-		action[0], r.LogProbs[at] = sampleDiscrete(output, key.Block(uint32(i), address)[0])
-		m.batch.Action[i] = action[0]
+		host.ActionWords(e.words, key, i, address)
+		r.LogProbs[at] = sampleChoices(action, output, e.choices, e.words)
+		for c, choice := range action {
+			m.batch.Action[c*n+i] = choice
+		}
 	} else {
 		host.ActionNoise(e.noise, key, i, address)
 		r.LogProbs[at] = sampleGaussian(action, output, e.logStd(m), e.noise)

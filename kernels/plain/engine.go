@@ -33,6 +33,8 @@ type engine struct {
 	sort          *host.SortScratch
 	invStd        []float32 // [D], of the observations' statistics
 	noise         []float32 // [A]
+	choices       []int     // of each component of a discrete action
+	words         []uint32  // one for each of them
 	obs           []float32 // [N][D], scratch
 	final         []float32 // [N][D], true last observations, scratch
 	meanAbs       []float64 // one per policy tensor, as are the next two
@@ -86,6 +88,8 @@ func New(c *kernels.Config) (kernels.Engine, error) {
 		sort:     host.NewSortScratch(c.Rows()),
 		invStd:   make([]float32, d),
 		noise:    make([]float32, spec.Action.N),
+		choices:  spec.Action.Choices(),
+		words:    make([]uint32, len(spec.Action.Choices())),
 		obs:      make([]float32, n*d),
 		final:    make([]float32, n*d),
 		meanAbs:  make([]float64, len(index.Tensors)),

@@ -64,19 +64,22 @@ func (e *engine) play(m *member, ev *kernels.Evaluation, returns []float64, leng
 	}
 }
 
-// actBest sets the action of environment i: the most probable choice (the first
-// of equals), or the mean within its bounds.
+// actBest sets the action of environment i: the most probable choice of each component
+// (the first of equals), or the mean within its bounds.
 func (e *engine) actBest(m *member, b *env.Batch, i int, obs []float32) {
 	output := e.actor.forward(m.state.Policy, obs)
 	if !e.spec.Action.Discrete {
 		clipAction(b.Action, output, e.spec.Action.Low, e.spec.Action.High, i, b.Stride)
 		return
 	}
-	best := 0
-	for a, x := range output {
-		if x > output[best] {
-			best = a
+	for c, n := range e.choices {
+		best := 0
+		for a, x := range output[:n] {
+			if x > output[best] {
+				best = a
+			}
 		}
+		b.Action[c*b.Stride+i] = float32(best)
+		output = output[n:]
 	}
-	b.Action[i] = float32(best)
 }

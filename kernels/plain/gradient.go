@@ -31,7 +31,7 @@ func (e *engine) computeGradient(m *member, rows []int32) kernels.MinibatchStats
 
 		output := e.actor.forward(theta, obs)
 		if e.spec.Action.Discrete {
-			loss.discrete(output, int(action[0]), r.LogProbs[at], advantage)
+			loss.discrete(output, action, e.choices, r.LogProbs[at], advantage)
 		} else {
 			dLogStd := m.gradient[e.index.LogStd : e.index.LogStd+e.spec.Action.N]
 			loss.gaussian(output, dLogStd, e.logStd(m), action, r.LogProbs[at], advantage)

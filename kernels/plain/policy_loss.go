@@ -35,15 +35,30 @@ func (p *policyLoss) row(logProb, old, advantage float64) (dLogProb float64) {
 	return (dRatio*r + p.klBeta*(r-1)) * p.invRows
 }
 
-// discrete turns the logits [A] of a row into the gradient by them.
-func (p *policyLoss) discrete(logits []float32, action int, old, advantage float32) {
-	logSoftmax(logits)
+// discrete turns the logits [A] of a row into the gradient by them. The components of
+// the action [W] are independent: their log probabilities and entropies add up.
+func (p *policyLoss) discrete(logits, action []float32, choices []int, old, advantage float32) {
+	logProb, rest := 0.0, logits
+	for c, n := range choices {
+		logSoftmax(rest[:n])
+		logProb += float64(rest[int(action[c])])
+		rest = rest[n:]
+	}
+	d := p.row(logProb, float64(old), float64(advantage))
+	for c, n := range choices {
+		p.choice(logits[:n], int(action[c]), d)
+		logits = logits[n:]
+	}
+}
+
+// choice turns the log probabilities of a component's choices into the gradient by its
+// logits and adds its entropy; d is the gradient by the log probability of the action.
+func (p *policyLoss) choice(logits []float32, action int, d float64) {
 	entropy := 0.0
 	for _, logP := range logits {
 		entropy -= math.Exp(float64(logP)) * float64(logP)
 	}
 	p.sumEntropy += entropy
-	d := p.row(float64(logits[action]), float64(old), float64(advantage))
 	for a, logP := range logits {
 		prob := math.Exp(float64(logP))
 		g := -d*prob + p.entropyCoef*p.invRows*prob*(float64(logP)+entropy)

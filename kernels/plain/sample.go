@@ -25,6 +25,18 @@ func logSoftmax(logits []float32) {
 	}
 }
 
+// sampleChoices draws a choice for each component of an action [W] and returns the sum
+// of their log probabilities. logits is overwritten.
+func sampleChoices(action, logits []float32, choices []int, words []uint32) (logProb float32) {
+	for c, n := range choices {
+		var one float32
+		action[c], one = sampleDiscrete(logits[:n], words[c])
+		logProb += one
+		logits = logits[n:]
+	}
+	return logProb
+}
+
 // sampleDiscrete draws a choice by inversion of the distribution function with
 // one word, and returns it with its log probability. logits is overwritten.
 func sampleDiscrete(logits []float32, word uint32) (action, logProb float32) {

@@ -87,6 +87,25 @@ func (l *DiscreteLoss) check() {
 	l.PolicyTerms.check("DiscreteLoss", l.N)
 }
 
+func (l *MultiDiscreteLoss) check() {
+	for c, n := range l.Choices {
+		if n < 1 {
+			panic(fmt.Sprintf("simd: MultiDiscreteLoss: Choices[%d] must be above 0, got %d", c, n))
+		}
+	}
+	needRows("MultiDiscreteLoss", "Logits", len(l.Logits), l.outputs(), l.N, l.Ld)
+	needRows("MultiDiscreteLoss", "Action", len(l.Action), len(l.Choices), l.N, l.Ld)
+	l.PolicyTerms.check("MultiDiscreteLoss", l.N)
+}
+
+// outputs is A.
+func (l *MultiDiscreteLoss) outputs() (a int) {
+	for _, n := range l.Choices {
+		a += n
+	}
+	return a
+}
+
 func (l *GaussianLoss) check() {
 	needRows("GaussianLoss", "Mean", len(l.Mean), l.A, l.N, l.Ld)
 	needRows("GaussianLoss", "Action", len(l.Action), l.A, l.N, l.Ld)

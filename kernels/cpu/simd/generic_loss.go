@@ -5,6 +5,9 @@ import "math"
 // halfLog2Pi is log(2 pi)/2.
 const halfLog2Pi = 0.91893853320467274178
 
+// lossBlock is the number of rows whose derivatives are held at a time.
+const lossBlock = 256
+
 // policySums are the sums of a tile.
 type policySums struct{ loss, entropy, kl, clipped float64 }
 
@@ -51,38 +54,84 @@ func discreteLossGeneric(l *DiscreteLoss) {
 	l.check()
 	var sums policySums
 	for i := range l.N {
-		logit := func(a int) float64 { return float64(l.Logits[a*l.Ld+i]) }
-		highest := logit(0)
-		for a := 1; a < l.A; a++ {
-			highest = math.Max(highest, logit(a))
-		}
-		var sum, weighted float64
-		logp := math.NaN() // an action outside [0, A) shows
-		for a := range l.A {
-			z := logit(a) - highest
-			e := math.Exp(z)
-			sum += e
-			weighted += e * z
-			if l.Action[i] == float32(a) {
-				logp = z
-			}
-		}
-		logSum := math.Log(sum)
-		entropy := logSum - weighted/sum
-		sums.entropy += entropy
-		g := l.row(i, logp-logSum, &sums)
-		entropyCoef := float64(l.EntropyCoef) * float64(l.InvRows)
-		for a := range l.A {
-			logPA := logit(a) - highest - logSum
-			gradient := math.Exp(logPA) * (entropyCoef*(logPA+entropy) - g)
-			if l.Action[i] == float32(a) {
-				gradient += g
-			}
-			l.Logits[a*l.Ld+i] = float32(gradient)
-		}
+		c := softmaxOf(l.Logits[i:], l.A, l.Ld, l.Action[i])
+		sums.entropy += c.entropy
+		c.gradient(l.row(i, c.logProb, &sums), float64(l.EntropyCoef)*float64(l.InvRows))
 	}
 	sums.store(&l.PolicyTerms)
 	clearPadding(l.Logits, l.A, l.N, l.Ld)
+}
+
+// multiDiscreteLossGeneric adds the log probabilities of a row's components, and their
+// entropies; each component's gradient is that of a single choice.
+func multiDiscreteLossGeneric(l *MultiDiscreteLoss) {
+	l.check()
+	var sums policySums
+	each := func(i int, f func(c categorical)) {
+		first := 0
+		for c, n := range l.Choices {
+			f(softmaxOf(l.Logits[first*l.Ld+i:], n, l.Ld, l.Action[c*l.Ld+i]))
+			first += n
+		}
+	}
+	for i := range l.N {
+		logProb := 0.0
+		each(i, func(c categorical) {
+			logProb += c.logProb
+			sums.entropy += c.entropy
+		})
+		g := l.row(i, logProb, &sums)
+		each(i, func(c categorical) { c.gradient(g, float64(l.EntropyCoef)*float64(l.InvRows)) })
+	}
+	sums.store(&l.PolicyTerms)
+	clearPadding(l.Logits, l.outputs(), l.N, l.Ld)
+}
+
+// categorical is the distribution of one choice in a row.
+type categorical struct {
+	logits []float32 // that of choice a at a*ld
+	n, ld  int
+	action float32
+	// shift is what log p_a has less than the logit of a.
+	shift, logProb, entropy float64
+}
+
+// softmaxOf computes the distribution; an action outside [0, n) shows as a NaN.
+func softmaxOf(logits []float32, n, ld int, action float32) categorical {
+	c := categorical{logits: logits, n: n, ld: ld, action: action}
+	highest := c.logit(0)
+	for a := 1; a < n; a++ {
+		highest = math.Max(highest, c.logit(a))
+	}
+	var sum, weighted float64
+	chosen := math.NaN()
+	for a := range n {
+		z := c.logit(a) - highest
+		e := math.Exp(z)
+		sum += e
+		weighted += e * z
+		if action == float32(a) {
+			chosen = z
+		}
+	}
+	logSum := math.Log(sum)
+	c.shift, c.logProb, c.entropy = highest+logSum, chosen-logSum, logSum-weighted/sum
+	return c
+}
+
+func (c *categorical) logit(a int) float64 { return float64(c.logits[a*c.ld]) }
+
+// gradient overwrites the logits with the loss's gradient by them, of which g is that by
+// the action's log probability.
+func (c *categorical) gradient(g, entropyCoef float64) {
+	for a := range c.n {
+		logPA := c.logit(a) - c.shift
+		gradient := math.Exp(logPA) * (entropyCoef*(logPA+c.entropy) - g)
+		if c.action == float32(a) {
+			gradient += g
+		}
+		c.logits[a*c.ld] = float32(gradient)
+	}
 }
 
 // gaussianLossGeneric uses, with z = (action - mean)/std,
@@ -91,9 +140,9 @@ func discreteLossGeneric(l *DiscreteLoss) {
 func gaussianLossGeneric(l *GaussianLoss) {
 	l.check()
 	var sums policySums
-	var g [gaussianBlock]float64
-	for first := 0; first < l.N; first += gaussianBlock {
-		n := min(gaussianBlock, l.N-first)
+	var g [lossBlock]float64
+	for first := 0; first < l.N; first += lossBlock {
+		n := min(lossBlock, l.N-first)
 		for i := range n {
 			var logp float64
 			for a := range l.A {
@@ -116,9 +165,6 @@ func gaussianLossGeneric(l *GaussianLoss) {
 	l.entropy()
 	clearPadding(l.Mean, l.A, l.N, l.Ld)
 }
-
-// gaussianBlock is the number of rows whose derivatives are held at a time.
-const gaussianBlock = 256
 
 // standardise returns z = (action - mean)/std of dimension a and row i, and 1/std.
 func (l *GaussianLoss) standardise(a, i int) (z, inverse float64) {

@@ -445,6 +445,459 @@ done6:
 	VZEROUPPER
 	RET
 
+// func categoricalLogProbAVX2(logp *float32, logits *float32, action *float32, n int, a int, ld int)
+// Requires: AVX, AVX2, FMA3
+TEXT ·categoricalLogProbAVX2(SB), NOSPLIT, $0-48
+	MOVQ logp+0(FP), AX
+	MOVQ logits+8(FP), CX
+	MOVQ action+16(FP), DX
+	MOVQ n+24(FP), BX
+	MOVQ a+32(FP), SI
+	MOVQ ld+40(FP), DI
+	SHLQ $0x02, DI
+	XORQ R8, R8
+	MOVQ BX, R9
+	SUBQ R8, R9
+	ANDQ $-8, R9
+	JE   tail11
+	ADDQ R8, R9
+
+loop10:
+	VMOVUPS (CX)(R8*4), Y0
+	LEAQ    (CX)(R8*4), R10
+	MOVQ    SI, R11
+
+component12:
+	VMOVUPS (R10), Y1
+	VMAXPS  Y1, Y0, Y0
+	ADDQ    DI, R10
+	DECQ    R11
+	JNE     component12
+	VMOVUPS (DX)(R8*4), Y1
+	VXORPS  Y2, Y2, Y2
+	VMOVUPS vectorConstants<>+32(SB), Y3
+	VXORPS  Y4, Y4, Y4
+	LEAQ    (CX)(R8*4), R10
+	MOVQ    SI, R11
+
+component13:
+	VMOVUPS      (R10), Y5
+	VSUBPS       Y0, Y5, Y5
+	VMOVUPS      vectorConstants<>+64(SB), Y6
+	VMOVUPS      vectorConstants<>+96(SB), Y7
+	VMINPS       Y5, Y7, Y7
+	VMAXPS       Y7, Y6, Y6
+	VMULPS       vectorConstants<>+128(SB), Y6, Y7
+	VROUNDPS     $0x08, Y7, Y7
+	VFNMADD231PS vectorConstants<>+160(SB), Y7, Y6
+	VFNMADD231PS vectorConstants<>+192(SB), Y7, Y6
+	VMOVUPS      vectorConstants<>+224(SB), Y8
+	VFMADD213PS  vectorConstants<>+256(SB), Y6, Y8
+	VFMADD213PS  vectorConstants<>+288(SB), Y6, Y8
+	VFMADD213PS  vectorConstants<>+320(SB), Y6, Y8
+	VFMADD213PS  vectorConstants<>+352(SB), Y6, Y8
+	VMULPS       Y6, Y6, Y9
+	VMULPS       Y9, Y8, Y8
+	VADDPS       Y8, Y6, Y6
+	VADDPS       vectorConstants<>+0(SB), Y6, Y6
+	VCVTPS2DQ    Y7, Y7
+	VPSLLD       $0x17, Y7, Y7
+	VPADDD       Y7, Y6, Y6
+	VADDPS       Y6, Y2, Y2
+	VCMPPS       $0x00, Y4, Y1, Y6
+	VBLENDVPS    Y6, Y5, Y3, Y3
+	VMOVUPS      Y3, Y3
+	VADDPS       vectorConstants<>+0(SB), Y4, Y4
+	ADDQ         DI, R10
+	DECQ         R11
+	JNE          component13
+	VMOVUPS      (AX)(R8*4), Y0
+	VPSUBD       vectorConstants<>+384(SB), Y2, Y1
+	VPSRAD       $0x17, Y1, Y1
+	VPSLLD       $0x17, Y1, Y4
+	VPSUBD       Y4, Y2, Y4
+	VSUBPS       vectorConstants<>+0(SB), Y4, Y4
+	VCVTDQ2PS    Y1, Y1
+	VADDPS       vectorConstants<>+416(SB), Y4, Y5
+	VDIVPS       Y5, Y4, Y5
+	VMULPS       Y5, Y5, Y6
+	VMOVUPS      vectorConstants<>+448(SB), Y7
+	VFMADD213PS  vectorConstants<>+480(SB), Y6, Y7
+	VFMADD213PS  vectorConstants<>+512(SB), Y6, Y7
+	VMULPS       Y4, Y4, Y8
+	VMULPS       vectorConstants<>+352(SB), Y8, Y8
+	VFMADD213PS  Y8, Y6, Y7
+	VMULPS       Y5, Y7, Y7
+	VFMADD231PS  vectorConstants<>+544(SB), Y1, Y7
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y4, Y7, Y7
+	VFMADD231PS  vectorConstants<>+576(SB), Y1, Y7
+	VCMPPS       $0x06, vectorConstants<>+608(SB), Y2, Y1
+	VBLENDVPS    Y1, Y2, Y7, Y1
+	VSUBPS       Y1, Y3, Y1
+	VADDPS       Y1, Y0, Y0
+	VMOVUPS      Y0, (AX)(R8*4)
+	ADDQ         $0x08, R8
+	CMPQ         R8, R9
+	JLT          loop10
+
+tail11:
+	CMPQ       R8, BX
+	JGE        done14
+	SUBQ       R8, BX
+	LEAQ       tailMask<>+32(SB), R9
+	NEGQ       BX
+	VMOVUPS    (R9)(BX*4), Y0
+	VMASKMOVPS (CX)(R8*4), Y0, Y1
+	LEAQ       (CX)(R8*4), BX
+	MOVQ       SI, R9
+
+component15:
+	VMASKMOVPS (BX), Y0, Y2
+	VMAXPS     Y2, Y1, Y1
+	ADDQ       DI, BX
+	DECQ       R9
+	JNE        component15
+	VMASKMOVPS (DX)(R8*4), Y0, Y2
+	VXORPS     Y3, Y3, Y3
+	VMOVUPS    vectorConstants<>+32(SB), Y4
+	VXORPS     Y5, Y5, Y5
+	LEAQ       (CX)(R8*4), CX
+	MOVQ       SI, DX
+
+component16:
+	VMASKMOVPS   (CX), Y0, Y6
+	VSUBPS       Y1, Y6, Y6
+	VMOVUPS      vectorConstants<>+64(SB), Y7
+	VMOVUPS      vectorConstants<>+96(SB), Y8
+	VMINPS       Y6, Y8, Y8
+	VMAXPS       Y8, Y7, Y7
+	VMULPS       vectorConstants<>+128(SB), Y7, Y8
+	VROUNDPS     $0x08, Y8, Y8
+	VFNMADD231PS vectorConstants<>+160(SB), Y8, Y7
+	VFNMADD231PS vectorConstants<>+192(SB), Y8, Y7
+	VMOVUPS      vectorConstants<>+224(SB), Y9
+	VFMADD213PS  vectorConstants<>+256(SB), Y7, Y9
+	VFMADD213PS  vectorConstants<>+288(SB), Y7, Y9
+	VFMADD213PS  vectorConstants<>+320(SB), Y7, Y9
+	VFMADD213PS  vectorConstants<>+352(SB), Y7, Y9
+	VMULPS       Y7, Y7, Y10
+	VMULPS       Y10, Y9, Y9
+	VADDPS       Y9, Y7, Y7
+	VADDPS       vectorConstants<>+0(SB), Y7, Y7
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y7, Y7
+	VADDPS       Y7, Y3, Y3
+	VCMPPS       $0x00, Y5, Y2, Y7
+	VBLENDVPS    Y7, Y6, Y4, Y4
+	VMOVUPS      Y4, Y4
+	VADDPS       vectorConstants<>+0(SB), Y5, Y5
+	ADDQ         DI, CX
+	DECQ         DX
+	JNE          component16
+	VMASKMOVPS   (AX)(R8*4), Y0, Y1
+	VPSUBD       vectorConstants<>+384(SB), Y3, Y2
+	VPSRAD       $0x17, Y2, Y2
+	VPSLLD       $0x17, Y2, Y5
+	VPSUBD       Y5, Y3, Y5
+	VSUBPS       vectorConstants<>+0(SB), Y5, Y5
+	VCVTDQ2PS    Y2, Y2
+	VADDPS       vectorConstants<>+416(SB), Y5, Y6
+	VDIVPS       Y6, Y5, Y6
+	VMULPS       Y6, Y6, Y7
+	VMOVUPS      vectorConstants<>+448(SB), Y8
+	VFMADD213PS  vectorConstants<>+480(SB), Y7, Y8
+	VFMADD213PS  vectorConstants<>+512(SB), Y7, Y8
+	VMULPS       Y5, Y5, Y9
+	VMULPS       vectorConstants<>+352(SB), Y9, Y9
+	VFMADD213PS  Y9, Y7, Y8
+	VMULPS       Y6, Y8, Y8
+	VFMADD231PS  vectorConstants<>+544(SB), Y2, Y8
+	VSUBPS       Y9, Y8, Y8
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  vectorConstants<>+576(SB), Y2, Y8
+	VCMPPS       $0x06, vectorConstants<>+608(SB), Y3, Y2
+	VBLENDVPS    Y2, Y3, Y8, Y2
+	VSUBPS       Y2, Y4, Y2
+	VADDPS       Y2, Y1, Y1
+	VMASKMOVPS   Y1, Y0, (AX)(R8*4)
+
+done14:
+	VZEROUPPER
+	RET
+
+// func categoricalGradientAVX2(logits *float32, action *float32, derivative *float32, n int, a int, ld int, entropyWeight float32) float32
+// Requires: AVX, AVX2, FMA3, SSE
+TEXT ·categoricalGradientAVX2(SB), NOSPLIT, $64-60
+	MOVQ         logits+0(FP), AX
+	MOVQ         action+8(FP), CX
+	MOVQ         derivative+16(FP), DX
+	VBROADCASTSS entropyWeight+48(FP), Y0
+	VMOVUPS      Y0, (SP)
+	VXORPS       Y0, Y0, Y0
+	VMOVUPS      Y0, 32(SP)
+	MOVQ         n+24(FP), BX
+	MOVQ         a+32(FP), SI
+	MOVQ         ld+40(FP), DI
+	SHLQ         $0x02, DI
+	XORQ         R8, R8
+	MOVQ         BX, R9
+	SUBQ         R8, R9
+	ANDQ         $-8, R9
+	JE           tail18
+	ADDQ         R8, R9
+
+loop17:
+	VMOVUPS (AX)(R8*4), Y0
+	LEAQ    (AX)(R8*4), R10
+	MOVQ    SI, R11
+
+component19:
+	VMOVUPS (R10), Y1
+	VMAXPS  Y1, Y0, Y0
+	ADDQ    DI, R10
+	DECQ    R11
+	JNE     component19
+	VXORPS  Y1, Y1, Y1
+	VXORPS  Y2, Y2, Y2
+	LEAQ    (AX)(R8*4), R10
+	MOVQ    SI, R11
+
+component20:
+	VMOVUPS      (R10), Y3
+	VSUBPS       Y0, Y3, Y3
+	VMOVUPS      vectorConstants<>+64(SB), Y4
+	VMOVUPS      vectorConstants<>+96(SB), Y5
+	VMINPS       Y3, Y5, Y5
+	VMAXPS       Y5, Y4, Y4
+	VMULPS       vectorConstants<>+128(SB), Y4, Y5
+	VROUNDPS     $0x08, Y5, Y5
+	VFNMADD231PS vectorConstants<>+160(SB), Y5, Y4
+	VFNMADD231PS vectorConstants<>+192(SB), Y5, Y4
+	VMOVUPS      vectorConstants<>+224(SB), Y6
+	VFMADD213PS  vectorConstants<>+256(SB), Y4, Y6
+	VFMADD213PS  vectorConstants<>+288(SB), Y4, Y6
+	VFMADD213PS  vectorConstants<>+320(SB), Y4, Y6
+	VFMADD213PS  vectorConstants<>+352(SB), Y4, Y6
+	VMULPS       Y4, Y4, Y7
+	VMULPS       Y7, Y6, Y6
+	VADDPS       Y6, Y4, Y4
+	VADDPS       vectorConstants<>+0(SB), Y4, Y4
+	VCVTPS2DQ    Y5, Y5
+	VPSLLD       $0x17, Y5, Y5
+	VPADDD       Y5, Y4, Y4
+	VADDPS       Y4, Y1, Y1
+	VFMADD231PS  Y3, Y4, Y2
+	ADDQ         DI, R10
+	DECQ         R11
+	JNE          component20
+	VPSUBD       vectorConstants<>+384(SB), Y1, Y3
+	VPSRAD       $0x17, Y3, Y3
+	VPSLLD       $0x17, Y3, Y4
+	VPSUBD       Y4, Y1, Y4
+	VSUBPS       vectorConstants<>+0(SB), Y4, Y4
+	VCVTDQ2PS    Y3, Y3
+	VADDPS       vectorConstants<>+416(SB), Y4, Y5
+	VDIVPS       Y5, Y4, Y5
+	VMULPS       Y5, Y5, Y6
+	VMOVUPS      vectorConstants<>+448(SB), Y7
+	VFMADD213PS  vectorConstants<>+480(SB), Y6, Y7
+	VFMADD213PS  vectorConstants<>+512(SB), Y6, Y7
+	VMULPS       Y4, Y4, Y8
+	VMULPS       vectorConstants<>+352(SB), Y8, Y8
+	VFMADD213PS  Y8, Y6, Y7
+	VMULPS       Y5, Y7, Y7
+	VFMADD231PS  vectorConstants<>+544(SB), Y3, Y7
+	VSUBPS       Y8, Y7, Y7
+	VADDPS       Y4, Y7, Y7
+	VFMADD231PS  vectorConstants<>+576(SB), Y3, Y7
+	VCMPPS       $0x06, vectorConstants<>+608(SB), Y1, Y3
+	VBLENDVPS    Y3, Y1, Y7, Y3
+	VMOVUPS      vectorConstants<>+0(SB), Y4
+	VDIVPS       Y1, Y4, Y1
+	VMOVUPS      Y3, Y4
+	VFNMADD231PS Y1, Y2, Y4
+	VADDPS       32(SP), Y4, Y2
+	VMOVUPS      Y2, 32(SP)
+	VMOVUPS      (CX)(R8*4), Y2
+	VSUBPS       Y3, Y4, Y3
+	VMOVUPS      (DX)(R8*4), Y4
+	VXORPS       Y5, Y5, Y5
+	LEAQ         (AX)(R8*4), R10
+	MOVQ         SI, R11
+
+component21:
+	VMOVUPS      (R10), Y6
+	VSUBPS       Y0, Y6, Y6
+	VMOVUPS      vectorConstants<>+64(SB), Y7
+	VMOVUPS      vectorConstants<>+96(SB), Y8
+	VMINPS       Y6, Y8, Y8
+	VMAXPS       Y8, Y7, Y7
+	VMULPS       vectorConstants<>+128(SB), Y7, Y8
+	VROUNDPS     $0x08, Y8, Y8
+	VFNMADD231PS vectorConstants<>+160(SB), Y8, Y7
+	VFNMADD231PS vectorConstants<>+192(SB), Y8, Y7
+	VMOVUPS      vectorConstants<>+224(SB), Y9
+	VFMADD213PS  vectorConstants<>+256(SB), Y7, Y9
+	VFMADD213PS  vectorConstants<>+288(SB), Y7, Y9
+	VFMADD213PS  vectorConstants<>+320(SB), Y7, Y9
+	VFMADD213PS  vectorConstants<>+352(SB), Y7, Y9
+	VMULPS       Y7, Y7, Y10
+	VMULPS       Y10, Y9, Y9
+	VADDPS       Y9, Y7, Y7
+	VADDPS       vectorConstants<>+0(SB), Y7, Y7
+	VCVTPS2DQ    Y8, Y8
+	VPSLLD       $0x17, Y8, Y8
+	VPADDD       Y8, Y7, Y7
+	VMULPS       Y1, Y7, Y7
+	VADDPS       Y3, Y6, Y6
+	VFMSUB132PS  (SP), Y4, Y6
+	VCMPPS       $0x00, Y5, Y2, Y8
+	VANDPS       Y4, Y8, Y8
+	VFMADD231PS  Y6, Y7, Y8
+	VMOVUPS      Y8, (R10)
+	VADDPS       vectorConstants<>+0(SB), Y5, Y5
+	ADDQ         DI, R10
+	DECQ         R11
+	JNE          component21
+	ADDQ         $0x08, R8
+	CMPQ         R8, R9
+	JLT          loop17
+
+tail18:
+	CMPQ       R8, BX
+	JGE        done22
+	SUBQ       R8, BX
+	LEAQ       tailMask<>+32(SB), R9
+	NEGQ       BX
+	VMOVUPS    (R9)(BX*4), Y0
+	VMASKMOVPS (AX)(R8*4), Y0, Y1
+	LEAQ       (AX)(R8*4), BX
+	MOVQ       SI, R9
+
+component23:
+	VMASKMOVPS (BX), Y0, Y2
+	VMAXPS     Y2, Y1, Y1
+	ADDQ       DI, BX
+	DECQ       R9
+	JNE        component23
+	VXORPS     Y2, Y2, Y2
+	VXORPS     Y3, Y3, Y3
+	LEAQ       (AX)(R8*4), BX
+	MOVQ       SI, R9
+
+component24:
+	VMASKMOVPS   (BX), Y0, Y4
+	VSUBPS       Y1, Y4, Y4
+	VMOVUPS      vectorConstants<>+64(SB), Y5
+	VMOVUPS      vectorConstants<>+96(SB), Y6
+	VMINPS       Y4, Y6, Y6
+	VMAXPS       Y6, Y5, Y5
+	VMULPS       vectorConstants<>+128(SB), Y5, Y6
+	VROUNDPS     $0x08, Y6, Y6
+	VFNMADD231PS vectorConstants<>+160(SB), Y6, Y5
+	VFNMADD231PS vectorConstants<>+192(SB), Y6, Y5
+	VMOVUPS      vectorConstants<>+224(SB), Y7
+	VFMADD213PS  vectorConstants<>+256(SB), Y5, Y7
+	VFMADD213PS  vectorConstants<>+288(SB), Y5, Y7
+	VFMADD213PS  vectorConstants<>+320(SB), Y5, Y7
+	VFMADD213PS  vectorConstants<>+352(SB), Y5, Y7
+	VMULPS       Y5, Y5, Y8
+	VMULPS       Y8, Y7, Y7
+	VADDPS       Y7, Y5, Y5
+	VADDPS       vectorConstants<>+0(SB), Y5, Y5
+	VCVTPS2DQ    Y6, Y6
+	VPSLLD       $0x17, Y6, Y6
+	VPADDD       Y6, Y5, Y5
+	VADDPS       Y5, Y2, Y2
+	VFMADD231PS  Y4, Y5, Y3
+	ADDQ         DI, BX
+	DECQ         R9
+	JNE          component24
+	VPSUBD       vectorConstants<>+384(SB), Y2, Y4
+	VPSRAD       $0x17, Y4, Y4
+	VPSLLD       $0x17, Y4, Y5
+	VPSUBD       Y5, Y2, Y5
+	VSUBPS       vectorConstants<>+0(SB), Y5, Y5
+	VCVTDQ2PS    Y4, Y4
+	VADDPS       vectorConstants<>+416(SB), Y5, Y6
+	VDIVPS       Y6, Y5, Y6
+	VMULPS       Y6, Y6, Y7
+	VMOVUPS      vectorConstants<>+448(SB), Y8
+	VFMADD213PS  vectorConstants<>+480(SB), Y7, Y8
+	VFMADD213PS  vectorConstants<>+512(SB), Y7, Y8
+	VMULPS       Y5, Y5, Y9
+	VMULPS       vectorConstants<>+352(SB), Y9, Y9
+	VFMADD213PS  Y9, Y7, Y8
+	VMULPS       Y6, Y8, Y8
+	VFMADD231PS  vectorConstants<>+544(SB), Y4, Y8
+	VSUBPS       Y9, Y8, Y8
+	VADDPS       Y5, Y8, Y8
+	VFMADD231PS  vectorConstants<>+576(SB), Y4, Y8
+	VCMPPS       $0x06, vectorConstants<>+608(SB), Y2, Y4
+	VBLENDVPS    Y4, Y2, Y8, Y4
+	VMOVUPS      vectorConstants<>+0(SB), Y5
+	VDIVPS       Y2, Y5, Y2
+	VMOVUPS      Y4, Y5
+	VFNMADD231PS Y2, Y3, Y5
+	VANDPS       Y5, Y0, Y3
+	VADDPS       32(SP), Y3, Y3
+	VMOVUPS      Y3, 32(SP)
+	VMASKMOVPS   (CX)(R8*4), Y0, Y3
+	VSUBPS       Y4, Y5, Y4
+	VMASKMOVPS   (DX)(R8*4), Y0, Y5
+	VXORPS       Y6, Y6, Y6
+	LEAQ         (AX)(R8*4), AX
+	MOVQ         SI, CX
+
+component25:
+	VMASKMOVPS   (AX), Y0, Y7
+	VSUBPS       Y1, Y7, Y7
+	VMOVUPS      vectorConstants<>+64(SB), Y8
+	VMOVUPS      vectorConstants<>+96(SB), Y9
+	VMINPS       Y7, Y9, Y9
+	VMAXPS       Y9, Y8, Y8
+	VMULPS       vectorConstants<>+128(SB), Y8, Y9
+	VROUNDPS     $0x08, Y9, Y9
+	VFNMADD231PS vectorConstants<>+160(SB), Y9, Y8
+	VFNMADD231PS vectorConstants<>+192(SB), Y9, Y8
+	VMOVUPS      vectorConstants<>+224(SB), Y10
+	VFMADD213PS  vectorConstants<>+256(SB), Y8, Y10
+	VFMADD213PS  vectorConstants<>+288(SB), Y8, Y10
+	VFMADD213PS  vectorConstants<>+320(SB), Y8, Y10
+	VFMADD213PS  vectorConstants<>+352(SB), Y8, Y10
+	VMULPS       Y8, Y8, Y11
+	VMULPS       Y11, Y10, Y10
+	VADDPS       Y10, Y8, Y8
+	VADDPS       vectorConstants<>+0(SB), Y8, Y8
+	VCVTPS2DQ    Y9, Y9
+	VPSLLD       $0x17, Y9, Y9
+	VPADDD       Y9, Y8, Y8
+	VMULPS       Y2, Y8, Y8
+	VADDPS       Y4, Y7, Y7
+	VFMSUB132PS  (SP), Y5, Y7
+	VCMPPS       $0x00, Y6, Y3, Y9
+	VANDPS       Y5, Y9, Y9
+	VFMADD231PS  Y7, Y8, Y9
+	VMASKMOVPS   Y9, Y0, (AX)
+	VADDPS       vectorConstants<>+0(SB), Y6, Y6
+	ADDQ         DI, AX
+	DECQ         CX
+	JNE          component25
+
+done22:
+	VMOVUPS      32(SP), Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0x4e, X0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPS    $0xb1, X0, X1
+	VADDPS       X1, X0, X0
+	MOVSS        X0, ret+56(FP)
+	VZEROUPPER
+	RET
+
 // func policyTermsAVX2(logp *float32, logProb *float32, advantage *float32, n int, terms *float32)
 // Requires: AVX, AVX2, FMA3
 TEXT ·policyTermsAVX2(SB), NOSPLIT, $320-40
@@ -479,10 +932,10 @@ TEXT ·policyTermsAVX2(SB), NOSPLIT, $320-40
 	MOVQ         SI, R8
 	SUBQ         DI, R8
 	ANDQ         $-8, R8
-	JE           tail11
+	JE           tail27
 	ADDQ         DI, R8
 
-loop10:
+loop26:
 	VMOVUPS      (BX)(DI*4), Y0
 	VMOVUPS      (CX)(DI*4), Y1
 	VSUBPS       Y1, Y0, Y0
@@ -540,11 +993,11 @@ loop10:
 	VMOVUPS      Y0, (BX)(DI*4)
 	ADDQ         $0x08, DI
 	CMPQ         DI, R8
-	JLT          loop10
+	JLT          loop26
 
-tail11:
+tail27:
 	CMPQ         DI, SI
-	JGE          done12
+	JGE          done28
 	SUBQ         DI, SI
 	LEAQ         tailMask<>+32(SB), R8
 	NEGQ         SI
@@ -608,7 +1061,7 @@ tail11:
 	VMULPS       128(SP), Y1, Y1
 	VMASKMOVPS   Y1, Y0, (BX)(DI*4)
 
-done12:
+done28:
 	VMOVUPS      224(SP), Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
@@ -649,10 +1102,10 @@ TEXT ·gaussianLogProbAVX2(SB), NOSPLIT, $0-40
 	MOVQ         BX, DI
 	SUBQ         SI, DI
 	ANDQ         $-8, DI
-	JE           tail14
+	JE           tail30
 	ADDQ         SI, DI
 
-loop13:
+loop29:
 	VMOVUPS      (DX)(SI*4), Y2
 	VMOVUPS      (CX)(SI*4), Y3
 	VSUBPS       Y3, Y2, Y2
@@ -664,11 +1117,11 @@ loop13:
 	VMOVUPS      Y3, (AX)(SI*4)
 	ADDQ         $0x08, SI
 	CMPQ         SI, DI
-	JLT          loop13
+	JLT          loop29
 
-tail14:
+tail30:
 	CMPQ         SI, BX
-	JGE          done15
+	JGE          done31
 	SUBQ         SI, BX
 	LEAQ         tailMask<>+32(SB), DI
 	NEGQ         BX
@@ -683,7 +1136,7 @@ tail14:
 	VFNMADD231PS vectorConstants<>+352(SB), Y0, Y1
 	VMASKMOVPS   Y1, Y2, (AX)(SI*4)
 
-done15:
+done31:
 	VZEROUPPER
 	RET
 
@@ -701,10 +1154,10 @@ TEXT ·gaussianGradientAVX2(SB), NOSPLIT, $32-44
 	MOVQ         BX, DI
 	SUBQ         SI, DI
 	ANDQ         $-8, DI
-	JE           tail17
+	JE           tail33
 	ADDQ         SI, DI
 
-loop16:
+loop32:
 	VMOVUPS     (CX)(SI*4), Y1
 	VMOVUPS     (AX)(SI*4), Y2
 	VSUBPS      Y2, Y1, Y1
@@ -720,11 +1173,11 @@ loop16:
 	VMOVUPS     Y1, (SP)
 	ADDQ        $0x08, SI
 	CMPQ        SI, DI
-	JLT         loop16
+	JLT         loop32
 
-tail17:
+tail33:
 	CMPQ        SI, BX
-	JGE         done18
+	JGE         done34
 	SUBQ        SI, BX
 	LEAQ        tailMask<>+32(SB), DI
 	NEGQ        BX
@@ -744,7 +1197,7 @@ tail17:
 	VADDPS      (SP), Y0, Y0
 	VMOVUPS     Y0, (SP)
 
-done18:
+done34:
 	VMOVUPS      (SP), Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
@@ -769,10 +1222,10 @@ TEXT ·valueLossAVX2(SB), NOSPLIT, $32-36
 	MOVQ         DX, SI
 	SUBQ         BX, SI
 	ANDQ         $-8, SI
-	JE           tail20
+	JE           tail36
 	ADDQ         BX, SI
 
-loop19:
+loop35:
 	VMOVUPS (AX)(BX*4), Y1
 	VMOVUPS (CX)(BX*4), Y2
 	VSUBPS  Y2, Y1, Y1
@@ -784,11 +1237,11 @@ loop19:
 	VMOVUPS Y1, (AX)(BX*4)
 	ADDQ    $0x08, BX
 	CMPQ    BX, SI
-	JLT     loop19
+	JLT     loop35
 
-tail20:
+tail36:
 	CMPQ       BX, DX
-	JGE        done21
+	JGE        done37
 	SUBQ       BX, DX
 	LEAQ       tailMask<>+32(SB), SI
 	NEGQ       DX
@@ -804,7 +1257,7 @@ tail20:
 	VMULPS     Y0, Y2, Y0
 	VMASKMOVPS Y0, Y1, (AX)(BX*4)
 
-done21:
+done37:
 	VMOVUPS      (SP), Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
@@ -833,10 +1286,10 @@ TEXT ·clippedValueLossAVX2(SB), NOSPLIT, $64-44
 	MOVQ         BX, DI
 	SUBQ         SI, DI
 	ANDQ         $-8, DI
-	JE           tail23
+	JE           tail39
 	ADDQ         SI, DI
 
-loop22:
+loop38:
 	VMOVUPS   (AX)(SI*4), Y2
 	VMOVUPS   (CX)(SI*4), Y3
 	VMOVUPS   (DX)(SI*4), Y4
@@ -865,11 +1318,11 @@ loop22:
 	VMOVUPS   Y2, (AX)(SI*4)
 	ADDQ      $0x08, SI
 	CMPQ      SI, DI
-	JLT       loop22
+	JLT       loop38
 
-tail23:
+tail39:
 	CMPQ       SI, BX
-	JGE        done24
+	JGE        done40
 	SUBQ       SI, BX
 	LEAQ       tailMask<>+32(SB), DI
 	NEGQ       BX
@@ -902,7 +1355,7 @@ tail23:
 	VBLENDVPS  Y1, Y3, Y0, Y0
 	VMASKMOVPS Y0, Y2, (AX)(SI*4)
 
-done24:
+done40:
 	VMOVUPS      (SP), Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0
@@ -938,17 +1391,17 @@ TEXT ·quantileLossAVX2(SB), NOSPLIT, $160-60
 	MOVQ         DX, R8
 	SUBQ         DI, R8
 	ANDQ         $-8, R8
-	JE           tail26
+	JE           tail42
 	ADDQ         DI, R8
 
-loop25:
+loop41:
 	VMOVUPS (CX)(DI*4), Y0
 	VXORPS  Y1, Y1, Y1
 	VMOVUPS vectorConstants<>+352(SB), Y2
 	LEAQ    (AX)(DI*4), R9
 	MOVQ    BX, R10
 
-component27:
+component43:
 	VMOVUPS      (R9), Y3
 	VSUBPS       Y3, Y0, Y3
 	VMOVUPS      32(SP), Y4
@@ -969,16 +1422,16 @@ component27:
 	VADDPS       vectorConstants<>+0(SB), Y2, Y2
 	ADDQ         SI, R9
 	DECQ         R10
-	JNE          component27
+	JNE          component43
 	VADDPS       128(SP), Y1, Y0
 	VMOVUPS      Y0, 128(SP)
 	ADDQ         $0x08, DI
 	CMPQ         DI, R8
-	JLT          loop25
+	JLT          loop41
 
-tail26:
+tail42:
 	CMPQ       DI, DX
-	JGE        done28
+	JGE        done44
 	SUBQ       DI, DX
 	LEAQ       tailMask<>+32(SB), R8
 	NEGQ       DX
@@ -989,7 +1442,7 @@ tail26:
 	LEAQ       (AX)(DI*4), AX
 	MOVQ       BX, CX
 
-component29:
+component45:
 	VMASKMOVPS   (AX), Y0, Y4
 	VSUBPS       Y4, Y1, Y4
 	VMOVUPS      32(SP), Y5
@@ -1010,12 +1463,12 @@ component29:
 	VADDPS       vectorConstants<>+0(SB), Y3, Y3
 	ADDQ         SI, AX
 	DECQ         CX
-	JNE          component29
+	JNE          component45
 	VANDPS       Y2, Y0, Y0
 	VADDPS       128(SP), Y0, Y0
 	VMOVUPS      Y0, 128(SP)
 
-done28:
+done44:
 	VMOVUPS      128(SP), Y0
 	VEXTRACTF128 $0x01, Y0, X1
 	VADDPS       X1, X0, X0

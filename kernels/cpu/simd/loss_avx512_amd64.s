@@ -429,6 +429,446 @@ done6:
 	VZEROUPPER
 	RET
 
+// func categoricalLogProbAVX512(logp *float32, logits *float32, action *float32, n int, a int, ld int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·categoricalLogProbAVX512(SB), NOSPLIT, $0-48
+	MOVQ logp+0(FP), AX
+	MOVQ logits+8(FP), CX
+	MOVQ action+16(FP), DX
+	MOVQ n+24(FP), BX
+	MOVQ a+32(FP), SI
+	MOVQ ld+40(FP), DI
+	SHLQ $0x02, DI
+	XORQ R8, R8
+	MOVQ BX, R9
+	SUBQ R8, R9
+	ANDQ $-16, R9
+	JE   tail11
+	ADDQ R8, R9
+
+loop10:
+	VMOVUPS (CX)(R8*4), Z0
+	LEAQ    (CX)(R8*4), R10
+	MOVQ    SI, R11
+
+component12:
+	VMOVUPS      (R10), Z1
+	VMAXPS       Z1, Z0, Z0
+	ADDQ         DI, R10
+	DECQ         R11
+	JNE          component12
+	VMOVUPS      (DX)(R8*4), Z1
+	VPXORD       Z2, Z2, Z2
+	VBROADCASTSS vectorConstants<>+4(SB), Z3
+	VPXORD       Z4, Z4, Z4
+	LEAQ         (CX)(R8*4), R10
+	MOVQ         SI, R11
+
+component13:
+	VMOVUPS           (R10), Z5
+	VSUBPS            Z0, Z5, Z5
+	VBROADCASTSS      vectorConstants<>+8(SB), Z6
+	VBROADCASTSS      vectorConstants<>+12(SB), Z7
+	VMINPS            Z5, Z7, Z7
+	VMAXPS            Z7, Z6, Z6
+	VMULPS.BCST       vectorConstants<>+16(SB), Z6, Z7
+	VRNDSCALEPS       $0x08, Z7, Z7
+	VFNMADD231PS.BCST vectorConstants<>+20(SB), Z7, Z6
+	VFNMADD231PS.BCST vectorConstants<>+24(SB), Z7, Z6
+	VBROADCASTSS      vectorConstants<>+28(SB), Z8
+	VFMADD213PS.BCST  vectorConstants<>+32(SB), Z6, Z8
+	VFMADD213PS.BCST  vectorConstants<>+36(SB), Z6, Z8
+	VFMADD213PS.BCST  vectorConstants<>+40(SB), Z6, Z8
+	VFMADD213PS.BCST  vectorConstants<>+44(SB), Z6, Z8
+	VMULPS            Z6, Z6, Z9
+	VMULPS            Z9, Z8, Z8
+	VADDPS            Z8, Z6, Z6
+	VADDPS.BCST       vectorConstants<>+0(SB), Z6, Z6
+	VSCALEFPS         Z7, Z6, Z6
+	VADDPS            Z6, Z2, Z2
+	VCMPPS            $0x00, Z4, Z1, K1
+	VBLENDMPS         Z5, Z3, K1, Z3
+	VMOVUPS           Z3, Z3
+	VADDPS.BCST       vectorConstants<>+0(SB), Z4, Z4
+	ADDQ              DI, R10
+	DECQ              R11
+	JNE               component13
+	VMOVUPS           (AX)(R8*4), Z0
+	VPSUBD.BCST       vectorConstants<>+48(SB), Z2, Z1
+	VPSRAD            $0x17, Z1, Z1
+	VPSLLD            $0x17, Z1, Z4
+	VPSUBD            Z4, Z2, Z4
+	VSUBPS.BCST       vectorConstants<>+0(SB), Z4, Z4
+	VCVTDQ2PS         Z1, Z1
+	VADDPS.BCST       vectorConstants<>+52(SB), Z4, Z5
+	VDIVPS            Z5, Z4, Z5
+	VMULPS            Z5, Z5, Z6
+	VBROADCASTSS      vectorConstants<>+56(SB), Z7
+	VFMADD213PS.BCST  vectorConstants<>+60(SB), Z6, Z7
+	VFMADD213PS.BCST  vectorConstants<>+64(SB), Z6, Z7
+	VMULPS            Z4, Z4, Z8
+	VMULPS.BCST       vectorConstants<>+44(SB), Z8, Z8
+	VFMADD213PS       Z8, Z6, Z7
+	VMULPS            Z5, Z7, Z7
+	VFMADD231PS.BCST  vectorConstants<>+68(SB), Z1, Z7
+	VSUBPS            Z8, Z7, Z7
+	VADDPS            Z4, Z7, Z7
+	VFMADD231PS.BCST  vectorConstants<>+72(SB), Z1, Z7
+	VCMPPS.BCST       $0x06, vectorConstants<>+76(SB), Z2, K1
+	VBLENDMPS         Z2, Z7, K1, Z1
+	VSUBPS            Z1, Z3, Z1
+	VADDPS            Z1, Z0, Z0
+	VMOVUPS           Z0, (AX)(R8*4)
+	ADDQ              $0x10, R8
+	CMPQ              R8, R9
+	JLT               loop10
+
+tail11:
+	CMPQ      R8, BX
+	JGE       done14
+	SUBQ      R8, BX
+	MOVL      $0xffffffff, R9
+	BZHIL     BX, R9, R9
+	KMOVW     R9, K1
+	VMOVUPS.Z (CX)(R8*4), K1, Z0
+	LEAQ      (CX)(R8*4), BX
+	MOVQ      SI, R9
+
+component15:
+	VMOVUPS.Z    (BX), K1, Z1
+	VMAXPS       Z1, Z0, Z0
+	ADDQ         DI, BX
+	DECQ         R9
+	JNE          component15
+	VMOVUPS.Z    (DX)(R8*4), K1, Z1
+	VPXORD       Z2, Z2, Z2
+	VBROADCASTSS vectorConstants<>+4(SB), Z3
+	VPXORD       Z4, Z4, Z4
+	LEAQ         (CX)(R8*4), CX
+	MOVQ         SI, DX
+
+component16:
+	VMOVUPS.Z         (CX), K1, Z5
+	VSUBPS            Z0, Z5, Z5
+	VBROADCASTSS      vectorConstants<>+8(SB), Z6
+	VBROADCASTSS      vectorConstants<>+12(SB), Z7
+	VMINPS            Z5, Z7, Z7
+	VMAXPS            Z7, Z6, Z6
+	VMULPS.BCST       vectorConstants<>+16(SB), Z6, Z7
+	VRNDSCALEPS       $0x08, Z7, Z7
+	VFNMADD231PS.BCST vectorConstants<>+20(SB), Z7, Z6
+	VFNMADD231PS.BCST vectorConstants<>+24(SB), Z7, Z6
+	VBROADCASTSS      vectorConstants<>+28(SB), Z8
+	VFMADD213PS.BCST  vectorConstants<>+32(SB), Z6, Z8
+	VFMADD213PS.BCST  vectorConstants<>+36(SB), Z6, Z8
+	VFMADD213PS.BCST  vectorConstants<>+40(SB), Z6, Z8
+	VFMADD213PS.BCST  vectorConstants<>+44(SB), Z6, Z8
+	VMULPS            Z6, Z6, Z9
+	VMULPS            Z9, Z8, Z8
+	VADDPS            Z8, Z6, Z6
+	VADDPS.BCST       vectorConstants<>+0(SB), Z6, Z6
+	VSCALEFPS         Z7, Z6, Z6
+	VADDPS            Z6, Z2, Z2
+	VCMPPS            $0x00, Z4, Z1, K2
+	VBLENDMPS         Z5, Z3, K2, Z3
+	VMOVUPS           Z3, Z3
+	VADDPS.BCST       vectorConstants<>+0(SB), Z4, Z4
+	ADDQ              DI, CX
+	DECQ              DX
+	JNE               component16
+	VMOVUPS.Z         (AX)(R8*4), K1, Z0
+	VPSUBD.BCST       vectorConstants<>+48(SB), Z2, Z1
+	VPSRAD            $0x17, Z1, Z1
+	VPSLLD            $0x17, Z1, Z4
+	VPSUBD            Z4, Z2, Z4
+	VSUBPS.BCST       vectorConstants<>+0(SB), Z4, Z4
+	VCVTDQ2PS         Z1, Z1
+	VADDPS.BCST       vectorConstants<>+52(SB), Z4, Z5
+	VDIVPS            Z5, Z4, Z5
+	VMULPS            Z5, Z5, Z6
+	VBROADCASTSS      vectorConstants<>+56(SB), Z7
+	VFMADD213PS.BCST  vectorConstants<>+60(SB), Z6, Z7
+	VFMADD213PS.BCST  vectorConstants<>+64(SB), Z6, Z7
+	VMULPS            Z4, Z4, Z8
+	VMULPS.BCST       vectorConstants<>+44(SB), Z8, Z8
+	VFMADD213PS       Z8, Z6, Z7
+	VMULPS            Z5, Z7, Z7
+	VFMADD231PS.BCST  vectorConstants<>+68(SB), Z1, Z7
+	VSUBPS            Z8, Z7, Z7
+	VADDPS            Z4, Z7, Z7
+	VFMADD231PS.BCST  vectorConstants<>+72(SB), Z1, Z7
+	VCMPPS.BCST       $0x06, vectorConstants<>+76(SB), Z2, K2
+	VBLENDMPS         Z2, Z7, K2, Z1
+	VSUBPS            Z1, Z3, Z1
+	VADDPS            Z1, Z0, Z0
+	VMOVUPS           Z0, K1, (AX)(R8*4)
+
+done14:
+	VZEROUPPER
+	RET
+
+// func categoricalGradientAVX512(logits *float32, action *float32, derivative *float32, n int, a int, ld int, entropyWeight float32) float32
+// Requires: AVX, AVX512F, BMI2, SSE
+TEXT ·categoricalGradientAVX512(SB), NOSPLIT, $0-60
+	MOVQ         logits+0(FP), AX
+	MOVQ         action+8(FP), CX
+	MOVQ         derivative+16(FP), DX
+	VBROADCASTSS entropyWeight+48(FP), Z0
+	VMOVUPS      Z0, Z0
+	VPXORD       Z1, Z1, Z1
+	VMOVUPS      Z1, Z1
+	MOVQ         n+24(FP), BX
+	MOVQ         a+32(FP), SI
+	MOVQ         ld+40(FP), DI
+	SHLQ         $0x02, DI
+	XORQ         R8, R8
+	MOVQ         BX, R9
+	SUBQ         R8, R9
+	ANDQ         $-16, R9
+	JE           tail18
+	ADDQ         R8, R9
+
+loop17:
+	VMOVUPS (AX)(R8*4), Z2
+	LEAQ    (AX)(R8*4), R10
+	MOVQ    SI, R11
+
+component19:
+	VMOVUPS (R10), Z3
+	VMAXPS  Z3, Z2, Z2
+	ADDQ    DI, R10
+	DECQ    R11
+	JNE     component19
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	LEAQ    (AX)(R8*4), R10
+	MOVQ    SI, R11
+
+component20:
+	VMOVUPS           (R10), Z5
+	VSUBPS            Z2, Z5, Z5
+	VBROADCASTSS      vectorConstants<>+8(SB), Z6
+	VBROADCASTSS      vectorConstants<>+12(SB), Z7
+	VMINPS            Z5, Z7, Z7
+	VMAXPS            Z7, Z6, Z6
+	VMULPS.BCST       vectorConstants<>+16(SB), Z6, Z7
+	VRNDSCALEPS       $0x08, Z7, Z7
+	VFNMADD231PS.BCST vectorConstants<>+20(SB), Z7, Z6
+	VFNMADD231PS.BCST vectorConstants<>+24(SB), Z7, Z6
+	VBROADCASTSS      vectorConstants<>+28(SB), Z8
+	VFMADD213PS.BCST  vectorConstants<>+32(SB), Z6, Z8
+	VFMADD213PS.BCST  vectorConstants<>+36(SB), Z6, Z8
+	VFMADD213PS.BCST  vectorConstants<>+40(SB), Z6, Z8
+	VFMADD213PS.BCST  vectorConstants<>+44(SB), Z6, Z8
+	VMULPS            Z6, Z6, Z9
+	VMULPS            Z9, Z8, Z8
+	VADDPS            Z8, Z6, Z6
+	VADDPS.BCST       vectorConstants<>+0(SB), Z6, Z6
+	VSCALEFPS         Z7, Z6, Z6
+	VADDPS            Z6, Z3, Z3
+	VFMADD231PS       Z5, Z6, Z4
+	ADDQ              DI, R10
+	DECQ              R11
+	JNE               component20
+	VPSUBD.BCST       vectorConstants<>+48(SB), Z3, Z5
+	VPSRAD            $0x17, Z5, Z5
+	VPSLLD            $0x17, Z5, Z6
+	VPSUBD            Z6, Z3, Z6
+	VSUBPS.BCST       vectorConstants<>+0(SB), Z6, Z6
+	VCVTDQ2PS         Z5, Z5
+	VADDPS.BCST       vectorConstants<>+52(SB), Z6, Z7
+	VDIVPS            Z7, Z6, Z7
+	VMULPS            Z7, Z7, Z8
+	VBROADCASTSS      vectorConstants<>+56(SB), Z9
+	VFMADD213PS.BCST  vectorConstants<>+60(SB), Z8, Z9
+	VFMADD213PS.BCST  vectorConstants<>+64(SB), Z8, Z9
+	VMULPS            Z6, Z6, Z10
+	VMULPS.BCST       vectorConstants<>+44(SB), Z10, Z10
+	VFMADD213PS       Z10, Z8, Z9
+	VMULPS            Z7, Z9, Z9
+	VFMADD231PS.BCST  vectorConstants<>+68(SB), Z5, Z9
+	VSUBPS            Z10, Z9, Z9
+	VADDPS            Z6, Z9, Z9
+	VFMADD231PS.BCST  vectorConstants<>+72(SB), Z5, Z9
+	VCMPPS.BCST       $0x06, vectorConstants<>+76(SB), Z3, K1
+	VBLENDMPS         Z3, Z9, K1, Z5
+	VBROADCASTSS      vectorConstants<>+0(SB), Z6
+	VDIVPS            Z3, Z6, Z3
+	VMOVUPS           Z5, Z6
+	VFNMADD231PS      Z3, Z4, Z6
+	VADDPS            Z6, Z1, Z1
+	VMOVUPS           (CX)(R8*4), Z4
+	VSUBPS            Z5, Z6, Z5
+	VMOVUPS           (DX)(R8*4), Z6
+	VPXORD            Z7, Z7, Z7
+	LEAQ              (AX)(R8*4), R10
+	MOVQ              SI, R11
+
+component21:
+	VMOVUPS           (R10), Z8
+	VSUBPS            Z2, Z8, Z8
+	VBROADCASTSS      vectorConstants<>+8(SB), Z9
+	VBROADCASTSS      vectorConstants<>+12(SB), Z10
+	VMINPS            Z8, Z10, Z10
+	VMAXPS            Z10, Z9, Z9
+	VMULPS.BCST       vectorConstants<>+16(SB), Z9, Z10
+	VRNDSCALEPS       $0x08, Z10, Z10
+	VFNMADD231PS.BCST vectorConstants<>+20(SB), Z10, Z9
+	VFNMADD231PS.BCST vectorConstants<>+24(SB), Z10, Z9
+	VBROADCASTSS      vectorConstants<>+28(SB), Z11
+	VFMADD213PS.BCST  vectorConstants<>+32(SB), Z9, Z11
+	VFMADD213PS.BCST  vectorConstants<>+36(SB), Z9, Z11
+	VFMADD213PS.BCST  vectorConstants<>+40(SB), Z9, Z11
+	VFMADD213PS.BCST  vectorConstants<>+44(SB), Z9, Z11
+	VMULPS            Z9, Z9, Z12
+	VMULPS            Z12, Z11, Z11
+	VADDPS            Z11, Z9, Z9
+	VADDPS.BCST       vectorConstants<>+0(SB), Z9, Z9
+	VSCALEFPS         Z10, Z9, Z9
+	VMULPS            Z3, Z9, Z9
+	VADDPS            Z5, Z8, Z8
+	VFMSUB132PS       Z0, Z6, Z8
+	VCMPPS            $0x00, Z7, Z4, K1
+	VMOVUPS.Z         Z6, K1, Z10
+	VFMADD231PS       Z8, Z9, Z10
+	VMOVUPS           Z10, (R10)
+	VADDPS.BCST       vectorConstants<>+0(SB), Z7, Z7
+	ADDQ              DI, R10
+	DECQ              R11
+	JNE               component21
+	ADDQ              $0x10, R8
+	CMPQ              R8, R9
+	JLT               loop17
+
+tail18:
+	CMPQ      R8, BX
+	JGE       done22
+	SUBQ      R8, BX
+	MOVL      $0xffffffff, R9
+	BZHIL     BX, R9, R9
+	KMOVW     R9, K1
+	VMOVUPS.Z (AX)(R8*4), K1, Z2
+	LEAQ      (AX)(R8*4), BX
+	MOVQ      SI, R9
+
+component23:
+	VMOVUPS.Z (BX), K1, Z3
+	VMAXPS    Z3, Z2, Z2
+	ADDQ      DI, BX
+	DECQ      R9
+	JNE       component23
+	VPXORD    Z3, Z3, Z3
+	VPXORD    Z4, Z4, Z4
+	LEAQ      (AX)(R8*4), BX
+	MOVQ      SI, R9
+
+component24:
+	VMOVUPS.Z         (BX), K1, Z5
+	VSUBPS            Z2, Z5, Z5
+	VBROADCASTSS      vectorConstants<>+8(SB), Z6
+	VBROADCASTSS      vectorConstants<>+12(SB), Z7
+	VMINPS            Z5, Z7, Z7
+	VMAXPS            Z7, Z6, Z6
+	VMULPS.BCST       vectorConstants<>+16(SB), Z6, Z7
+	VRNDSCALEPS       $0x08, Z7, Z7
+	VFNMADD231PS.BCST vectorConstants<>+20(SB), Z7, Z6
+	VFNMADD231PS.BCST vectorConstants<>+24(SB), Z7, Z6
+	VBROADCASTSS      vectorConstants<>+28(SB), Z8
+	VFMADD213PS.BCST  vectorConstants<>+32(SB), Z6, Z8
+	VFMADD213PS.BCST  vectorConstants<>+36(SB), Z6, Z8
+	VFMADD213PS.BCST  vectorConstants<>+40(SB), Z6, Z8
+	VFMADD213PS.BCST  vectorConstants<>+44(SB), Z6, Z8
+	VMULPS            Z6, Z6, Z9
+	VMULPS            Z9, Z8, Z8
+	VADDPS            Z8, Z6, Z6
+	VADDPS.BCST       vectorConstants<>+0(SB), Z6, Z6
+	VSCALEFPS         Z7, Z6, Z6
+	VADDPS            Z6, Z3, Z3
+	VFMADD231PS       Z5, Z6, Z4
+	ADDQ              DI, BX
+	DECQ              R9
+	JNE               component24
+	VPSUBD.BCST       vectorConstants<>+48(SB), Z3, Z5
+	VPSRAD            $0x17, Z5, Z5
+	VPSLLD            $0x17, Z5, Z6
+	VPSUBD            Z6, Z3, Z6
+	VSUBPS.BCST       vectorConstants<>+0(SB), Z6, Z6
+	VCVTDQ2PS         Z5, Z5
+	VADDPS.BCST       vectorConstants<>+52(SB), Z6, Z7
+	VDIVPS            Z7, Z6, Z7
+	VMULPS            Z7, Z7, Z8
+	VBROADCASTSS      vectorConstants<>+56(SB), Z9
+	VFMADD213PS.BCST  vectorConstants<>+60(SB), Z8, Z9
+	VFMADD213PS.BCST  vectorConstants<>+64(SB), Z8, Z9
+	VMULPS            Z6, Z6, Z10
+	VMULPS.BCST       vectorConstants<>+44(SB), Z10, Z10
+	VFMADD213PS       Z10, Z8, Z9
+	VMULPS            Z7, Z9, Z9
+	VFMADD231PS.BCST  vectorConstants<>+68(SB), Z5, Z9
+	VSUBPS            Z10, Z9, Z9
+	VADDPS            Z6, Z9, Z9
+	VFMADD231PS.BCST  vectorConstants<>+72(SB), Z5, Z9
+	VCMPPS.BCST       $0x06, vectorConstants<>+76(SB), Z3, K2
+	VBLENDMPS         Z3, Z9, K2, Z5
+	VBROADCASTSS      vectorConstants<>+0(SB), Z6
+	VDIVPS            Z3, Z6, Z3
+	VMOVUPS           Z5, Z6
+	VFNMADD231PS      Z3, Z4, Z6
+	VADDPS            Z6, Z1, K1, Z1
+	VMOVUPS.Z         (CX)(R8*4), K1, Z4
+	VSUBPS            Z5, Z6, Z5
+	VMOVUPS.Z         (DX)(R8*4), K1, Z6
+	VPXORD            Z7, Z7, Z7
+	LEAQ              (AX)(R8*4), AX
+	MOVQ              SI, CX
+
+component25:
+	VMOVUPS.Z         (AX), K1, Z8
+	VSUBPS            Z2, Z8, Z8
+	VBROADCASTSS      vectorConstants<>+8(SB), Z9
+	VBROADCASTSS      vectorConstants<>+12(SB), Z10
+	VMINPS            Z8, Z10, Z10
+	VMAXPS            Z10, Z9, Z9
+	VMULPS.BCST       vectorConstants<>+16(SB), Z9, Z10
+	VRNDSCALEPS       $0x08, Z10, Z10
+	VFNMADD231PS.BCST vectorConstants<>+20(SB), Z10, Z9
+	VFNMADD231PS.BCST vectorConstants<>+24(SB), Z10, Z9
+	VBROADCASTSS      vectorConstants<>+28(SB), Z11
+	VFMADD213PS.BCST  vectorConstants<>+32(SB), Z9, Z11
+	VFMADD213PS.BCST  vectorConstants<>+36(SB), Z9, Z11
+	VFMADD213PS.BCST  vectorConstants<>+40(SB), Z9, Z11
+	VFMADD213PS.BCST  vectorConstants<>+44(SB), Z9, Z11
+	VMULPS            Z9, Z9, Z12
+	VMULPS            Z12, Z11, Z11
+	VADDPS            Z11, Z9, Z9
+	VADDPS.BCST       vectorConstants<>+0(SB), Z9, Z9
+	VSCALEFPS         Z10, Z9, Z9
+	VMULPS            Z3, Z9, Z9
+	VADDPS            Z5, Z8, Z8
+	VFMSUB132PS       Z0, Z6, Z8
+	VCMPPS            $0x00, Z7, Z4, K2
+	VMOVUPS.Z         Z6, K2, Z10
+	VFMADD231PS       Z8, Z9, Z10
+	VMOVUPS           Z10, K1, (AX)
+	VADDPS.BCST       vectorConstants<>+0(SB), Z7, Z7
+	ADDQ              DI, AX
+	DECQ              CX
+	JNE               component25
+
+done22:
+	VMOVUPS       Z1, Z0
+	VEXTRACTF64X4 $0x01, Z0, Y1
+	VADDPS        Y1, Y0, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VPERMILPS     $0x4e, X0, X1
+	VADDPS        X1, X0, X0
+	VPERMILPS     $0xb1, X0, X1
+	VADDPS        X1, X0, X0
+	MOVSS         X0, ret+56(FP)
+	VZEROUPPER
+	RET
+
 // func policyTermsAVX512(logp *float32, logProb *float32, advantage *float32, n int, terms *float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·policyTermsAVX512(SB), NOSPLIT, $0-40
@@ -463,10 +903,10 @@ TEXT ·policyTermsAVX512(SB), NOSPLIT, $0-40
 	MOVQ         SI, R8
 	SUBQ         DI, R8
 	ANDQ         $-16, R8
-	JE           tail11
+	JE           tail27
 	ADDQ         DI, R8
 
-loop10:
+loop26:
 	VMOVUPS           (BX)(DI*4), Z10
 	VMOVUPS           (CX)(DI*4), Z11
 	VSUBPS            Z11, Z10, Z10
@@ -519,11 +959,11 @@ loop10:
 	VMOVUPS           Z10, (BX)(DI*4)
 	ADDQ              $0x10, DI
 	CMPQ              DI, R8
-	JLT               loop10
+	JLT               loop26
 
-tail11:
+tail27:
 	CMPQ              DI, SI
-	JGE               done12
+	JGE               done28
 	SUBQ              DI, SI
 	MOVL              $0xffffffff, R8
 	BZHIL             SI, R8, R8
@@ -579,7 +1019,7 @@ tail11:
 	VMULPS            Z4, Z0, Z0
 	VMOVUPS           Z0, K1, (BX)(DI*4)
 
-done12:
+done28:
 	VMOVUPS       Z7, Z0
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPS        Y1, Y0, Y0
@@ -626,10 +1066,10 @@ TEXT ·gaussianLogProbAVX512(SB), NOSPLIT, $0-40
 	MOVQ         BX, DI
 	SUBQ         SI, DI
 	ANDQ         $-16, DI
-	JE           tail14
+	JE           tail30
 	ADDQ         SI, DI
 
-loop13:
+loop29:
 	VMOVUPS           (DX)(SI*4), Z2
 	VMOVUPS           (CX)(SI*4), Z3
 	VSUBPS            Z3, Z2, Z2
@@ -641,11 +1081,11 @@ loop13:
 	VMOVUPS           Z3, (AX)(SI*4)
 	ADDQ              $0x10, SI
 	CMPQ              SI, DI
-	JLT               loop13
+	JLT               loop29
 
-tail14:
+tail30:
 	CMPQ              SI, BX
-	JGE               done15
+	JGE               done31
 	SUBQ              SI, BX
 	MOVL              $0xffffffff, DI
 	BZHIL             BX, DI, DI
@@ -660,7 +1100,7 @@ tail14:
 	VFNMADD231PS.BCST vectorConstants<>+44(SB), Z0, Z1
 	VMOVUPS           Z1, K1, (AX)(SI*4)
 
-done15:
+done31:
 	VZEROUPPER
 	RET
 
@@ -678,10 +1118,10 @@ TEXT ·gaussianGradientAVX512(SB), NOSPLIT, $0-44
 	MOVQ         BX, DI
 	SUBQ         SI, DI
 	ANDQ         $-16, DI
-	JE           tail17
+	JE           tail33
 	ADDQ         SI, DI
 
-loop16:
+loop32:
 	VMOVUPS      (CX)(SI*4), Z2
 	VMOVUPS      (AX)(SI*4), Z3
 	VSUBPS       Z3, Z2, Z2
@@ -696,11 +1136,11 @@ loop16:
 	VADDPS       Z2, Z1, Z1
 	ADDQ         $0x10, SI
 	CMPQ         SI, DI
-	JLT          loop16
+	JLT          loop32
 
-tail17:
+tail33:
 	CMPQ         SI, BX
-	JGE          done18
+	JGE          done34
 	SUBQ         SI, BX
 	MOVL         $0xffffffff, DI
 	BZHIL        BX, DI, DI
@@ -718,7 +1158,7 @@ tail17:
 	VMULPS       Z3, Z2, Z0
 	VADDPS       Z0, Z1, K1, Z1
 
-done18:
+done34:
 	VMOVUPS       Z1, Z0
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPS        Y1, Y0, Y0
@@ -745,10 +1185,10 @@ TEXT ·valueLossAVX512(SB), NOSPLIT, $0-36
 	MOVQ         DX, SI
 	SUBQ         BX, SI
 	ANDQ         $-16, SI
-	JE           tail20
+	JE           tail36
 	ADDQ         BX, SI
 
-loop19:
+loop35:
 	VMOVUPS     (AX)(BX*4), Z2
 	VMOVUPS     (CX)(BX*4), Z3
 	VSUBPS      Z3, Z2, Z2
@@ -759,11 +1199,11 @@ loop19:
 	VMOVUPS     Z2, (AX)(BX*4)
 	ADDQ        $0x10, BX
 	CMPQ        BX, SI
-	JLT         loop19
+	JLT         loop35
 
-tail20:
+tail36:
 	CMPQ        BX, DX
-	JGE         done21
+	JGE         done37
 	SUBQ        BX, DX
 	MOVL        $0xffffffff, SI
 	BZHIL       DX, SI, SI
@@ -777,7 +1217,7 @@ tail20:
 	VMULPS      Z0, Z2, Z0
 	VMOVUPS     Z0, K1, (AX)(BX*4)
 
-done21:
+done37:
 	VMOVUPS       Z1, Z0
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPS        Y1, Y0, Y0
@@ -808,10 +1248,10 @@ TEXT ·clippedValueLossAVX512(SB), NOSPLIT, $0-44
 	MOVQ         BX, DI
 	SUBQ         SI, DI
 	ANDQ         $-16, DI
-	JE           tail23
+	JE           tail39
 	ADDQ         SI, DI
 
-loop22:
+loop38:
 	VMOVUPS     (AX)(SI*4), Z4
 	VMOVUPS     (CX)(SI*4), Z5
 	VMOVUPS     (DX)(SI*4), Z6
@@ -839,11 +1279,11 @@ loop22:
 	VMOVUPS     Z4, (AX)(SI*4)
 	ADDQ        $0x10, SI
 	CMPQ        SI, DI
-	JLT         loop22
+	JLT         loop38
 
-tail23:
+tail39:
 	CMPQ        SI, BX
-	JGE         done24
+	JGE         done40
 	SUBQ        SI, BX
 	MOVL        $0xffffffff, DI
 	BZHIL       BX, DI, DI
@@ -874,7 +1314,7 @@ tail23:
 	VBLENDMPS   Z2, Z0, K2, Z0
 	VMOVUPS     Z0, K1, (AX)(SI*4)
 
-done24:
+done40:
 	VMOVUPS       Z1, Z0
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPS        Y1, Y0, Y0
@@ -912,17 +1352,17 @@ TEXT ·quantileLossAVX512(SB), NOSPLIT, $0-60
 	MOVQ         DX, R8
 	SUBQ         DI, R8
 	ANDQ         $-16, R8
-	JE           tail26
+	JE           tail42
 	ADDQ         DI, R8
 
-loop25:
+loop41:
 	VMOVUPS      (CX)(DI*4), Z5
 	VPXORD       Z6, Z6, Z6
 	VBROADCASTSS vectorConstants<>+44(SB), Z7
 	LEAQ         (AX)(DI*4), R9
 	MOVQ         BX, R10
 
-component27:
+component43:
 	VMOVUPS           (R9), Z8
 	VSUBPS            Z8, Z5, Z8
 	VMOVUPS           Z1, Z9
@@ -943,15 +1383,15 @@ component27:
 	VADDPS.BCST       vectorConstants<>+0(SB), Z7, Z7
 	ADDQ              SI, R9
 	DECQ              R10
-	JNE               component27
+	JNE               component43
 	VADDPS            Z6, Z4, Z4
 	ADDQ              $0x10, DI
 	CMPQ              DI, R8
-	JLT               loop25
+	JLT               loop41
 
-tail26:
+tail42:
 	CMPQ         DI, DX
-	JGE          done28
+	JGE          done44
 	SUBQ         DI, DX
 	MOVL         $0xffffffff, R8
 	BZHIL        DX, R8, R8
@@ -962,7 +1402,7 @@ tail26:
 	LEAQ         (AX)(DI*4), AX
 	MOVQ         BX, CX
 
-component29:
+component45:
 	VMOVUPS.Z         (AX), K1, Z8
 	VSUBPS            Z8, Z5, Z8
 	VMOVUPS           Z1, Z9
@@ -983,10 +1423,10 @@ component29:
 	VADDPS.BCST       vectorConstants<>+0(SB), Z7, Z7
 	ADDQ              SI, AX
 	DECQ              CX
-	JNE               component29
+	JNE               component45
 	VADDPS            Z6, Z4, K1, Z4
 
-done28:
+done44:
 	VMOVUPS       Z4, Z0
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPS        Y1, Y0, Y0

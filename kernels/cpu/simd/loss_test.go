@@ -136,6 +136,76 @@ func TestDiscreteLoss(t *testing.T) {
 	})
 }
 
+func TestMultiDiscreteLoss(t *testing.T) {
+	eachPath(t, func(t *testing.T, p *Path, b *buffers, n int) {
+		if n%10 == 7 {
+			n += lossBlock // rows of more than one block
+		}
+		for _, choices := range [][]int{{2}, {3, 1, 2}, {2, 2, 2, 2, 2, 7}} {
+			checkMultiDiscreteLoss(t, p, b, n, choices)
+		}
+	})
+}
+
+func checkMultiDiscreteLoss(t *testing.T, p *Path, b *buffers, n int, choices []int) {
+	ld, l := n+b.rnd.IntN(20), MultiDiscreteLoss{N: n, Choices: choices}
+	l.Ld, l.Logits, l.Action = ld, b.floats(l.outputs()*ld), b.floats(len(choices)*ld)
+	logits := clone(l.Logits)
+	// joint is the log probability and entropy of row i with other logits.
+	joint := func(row []float64, i int) (logp, entropy float64) {
+		for c, choices := range choices {
+			one, e := softmax(row[:choices], int(l.Action[c*ld+i]))
+			logp, entropy, row = logp+one, entropy+e, row[choices:]
+		}
+		return logp, entropy
+	}
+	logp := make([]float64, n)
+	for i := range n {
+		for c, choices := range choices {
+			l.Action[c*ld+i] = float32(b.rnd.IntN(choices))
+		}
+		logp[i], _ = joint(column(logits, i, ld, l.outputs()), i)
+	}
+	l.PolicyTerms = b.terms(logp)
+	p.MultiDiscreteLoss(&l)
+
+	var want expected
+	for i := range n {
+		row := column(logits, i, ld, l.outputs())
+		logp, entropy := joint(row, i)
+		want.add(&l.PolicyTerms, i, logp, entropy)
+		for a, x := range row {
+			gradient := derivative(func(x float64) float64 {
+				var w expected
+				row[a] = x
+				logp, entropy := joint(row, i)
+				w.add(&l.PolicyTerms, i, logp, entropy)
+				return w.loss
+			}, x)
+			row[a] = x
+			require.InDelta(t, gradient, l.Logits[a*ld+i], 3e-6*float64(l.InvRows)*8, "row %d of %d, logit %d of %v", i, n, a, choices)
+		}
+	}
+	want.check(t, &l.PolicyTerms)
+	requireZeroPadding(t, l.Logits, l.outputs(), n, ld)
+}
+
+// One component is a single choice, up to rounding.
+func TestMultiDiscreteLossOfOneComponent(t *testing.T) {
+	eachPath(t, func(t *testing.T, p *Path, b *buffers, n int) {
+		one := DiscreteLoss{N: n, A: 3, Ld: n, Logits: b.floats(3 * n), Action: b.floats(n), PolicyTerms: b.terms(make([]float64, n))}
+		for i := range n {
+			one.Action[i] = float32(i % 3)
+		}
+		several := MultiDiscreteLoss{N: n, Choices: []int{3}, Ld: n, Logits: clone(one.Logits), Action: one.Action, PolicyTerms: one.PolicyTerms}
+		p.DiscreteLoss(&one)
+		p.MultiDiscreteLoss(&several)
+		closeTo(t, one.Logits, several.Logits, 1e-6, p.Name)
+		require.InDelta(t, one.SumEntropy, several.SumEntropy, 1e-5*float64(n), p.Name)
+		require.Equal(t, one.SumClipped, several.SumClipped, p.Name)
+	})
+}
+
 // gaussian returns the log probability and the entropy.
 func gaussian(mean, logStd, action []float64) (logp, entropy float64) {
 	for a := range mean {
@@ -149,7 +219,7 @@ func gaussian(mean, logStd, action []float64) (logp, entropy float64) {
 func TestGaussianLoss(t *testing.T) {
 	eachPath(t, func(t *testing.T, p *Path, b *buffers, n int) {
 		if n%10 == 7 {
-			n += gaussianBlock // rows of more than one block
+			n += lossBlock // rows of more than one block
 		}
 		for _, dims := range []int{1, 2, 6} {
 			checkGaussianLoss(t, p, b, n, dims)
@@ -265,6 +335,14 @@ func TestLossesOfNaN(t *testing.T) {
 			require.True(t, math.IsNaN(float64(x)), "%s: figure %d is %v", p.Name, i, x)
 		}
 		require.False(t, math.IsNaN(float64(l.Logits[1]+l.Logits[3])), "%s: the other row", p.Name)
+
+		s := MultiDiscreteLoss{N: 2, Choices: []int{2, 1}, Ld: 2, Logits: []float32{nan, 0, 1, 1, 5, 5}, Action: []float32{1, 0, 0, 0},
+			PolicyTerms: PolicyTerms{LogProb: []float32{0, -1}, Advantage: []float32{1, 1}, AdvScale: 1, ClipRange: 0.2, InvRows: 1}}
+		p.MultiDiscreteLoss(&s)
+		for i, x := range []float32{s.Logits[0], s.Logits[2], s.Logits[4], s.SumLoss, s.SumEntropy, s.SumKL} {
+			require.True(t, math.IsNaN(float64(x)), "%s: figure %d of several choices is %v", p.Name, i, x)
+		}
+		require.False(t, math.IsNaN(float64(s.Logits[1]+s.Logits[3]+s.Logits[5])), "%s: the other row of several choices", p.Name)
 
 		v := ValueLoss{N: 1, Ld: 1, Value: []float32{nan}, Return: []float32{1}, OldValue: []float32{1}, ValueClip: 0.2, Coef: 1}
 		p.ValueLoss(&v)

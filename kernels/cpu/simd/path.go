@@ -61,10 +61,11 @@ type Path struct {
 	SampleGaussian func(s *SampleGaussian)
 
 	// The losses of a tile of rows and their gradients.
-	DiscreteLoss func(l *DiscreteLoss)
-	GaussianLoss func(l *GaussianLoss)
-	ValueLoss    func(l *ValueLoss)
-	QuantileLoss func(l *QuantileLoss)
+	DiscreteLoss      func(l *DiscreteLoss)
+	MultiDiscreteLoss func(l *MultiDiscreteLoss)
+	GaussianLoss      func(l *GaussianLoss)
+	ValueLoss         func(l *ValueLoss)
+	QuantileLoss      func(l *QuantileLoss)
 
 	// Steps holds a step function for native environments by ID. An environment
 	// that is not there is stepped by its own Go code.
@@ -128,6 +129,17 @@ type DiscreteLoss struct {
 	N, A, Ld int
 	Logits   []float32 // [A][Ld]
 	Action   []float32 // [N], index
+}
+
+// MultiDiscreteLoss is the policy loss of a tile whose actions are W independent
+// categorical choices at once, of which component c has Choices[c] logits; A is their
+// sum. Logits is overwritten with the gradient; rows N .. Ld-1 of it with zero.
+type MultiDiscreteLoss struct {
+	PolicyTerms
+	N, Ld   int
+	Choices []int     // [W]
+	Logits  []float32 // [A][Ld], of one component after the other
+	Action  []float32 // [W][Ld], index
 }
 
 // GaussianLoss is the policy loss of a tile with Gaussian actions. Mean is

@@ -29,6 +29,7 @@ func pathAVX2() *Path {
 		SampleDiscrete:       (*SampleDiscrete).runAVX2,
 		SampleGaussian:       (*SampleGaussian).runAVX2,
 		DiscreteLoss:         (*DiscreteLoss).runAVX2,
+		MultiDiscreteLoss:    (*MultiDiscreteLoss).runAVX2,
 		GaussianLoss:         (*GaussianLoss).runAVX2,
 		ValueLoss:            (*ValueLoss).runAVX2,
 		QuantileLoss:         (*QuantileLoss).runAVX2,
@@ -127,14 +128,40 @@ func (l *DiscreteLoss) runAVX2() {
 	clearPadding(l.Logits, l.A, l.N, l.Ld)
 }
 
+// runAVX2 takes the components one after the other over a block of rows, whose
+// log probabilities and then derivatives it holds.
+func (l *MultiDiscreteLoss) runAVX2() {
+	l.check()
+	var sums policySums
+	var g [lossBlock]float32
+	for first := 0; first < l.N; first += lossBlock {
+		n := min(lossBlock, l.N-first)
+		clear(g[:n])
+		logits := l.Logits[first:]
+		for c, choices := range l.Choices {
+			categoricalLogProbAVX2(&g[0], &logits[0], &l.Action[c*l.Ld+first], n, choices, l.Ld)
+			logits = logits[min(choices*l.Ld, len(logits)):]
+		}
+		policyTermsAVX2(&g[0], &l.LogProb[first], &l.Advantage[first], n, &l.AdvMean)
+		sums.add(&l.PolicyTerms)
+		logits = l.Logits[first:]
+		for c, choices := range l.Choices {
+			sums.entropy += float64(categoricalGradientAVX2(&logits[0], &l.Action[c*l.Ld+first], &g[0], n, choices, l.Ld, l.EntropyCoef*l.InvRows))
+			logits = logits[min(choices*l.Ld, len(logits)):]
+		}
+	}
+	sums.store(&l.PolicyTerms)
+	clearPadding(l.Logits, l.outputs(), l.N, l.Ld)
+}
+
 // runAVX2 takes the dimensions one after the other over a block of rows, whose
 // log probabilities and then derivatives it holds.
 func (l *GaussianLoss) runAVX2() {
 	l.check()
 	var sums policySums
-	var g [gaussianBlock]float32
-	for first := 0; first < l.N; first += gaussianBlock {
-		n := min(gaussianBlock, l.N-first)
+	var g [lossBlock]float32
+	for first := 0; first < l.N; first += lossBlock {
+		n := min(lossBlock, l.N-first)
 		clear(g[:n])
 		for a := range l.A {
 			at := a*l.Ld + first

@@ -43,7 +43,7 @@ func genericPath() *Path {
 		SumSquaredDeviations: sumSquaredDeviationsGeneric, Scale: scaleGeneric, Add: addGeneric,
 		GAE: gaeGeneric, Philox: philoxGeneric, Normals: normalsGeneric,
 		SampleDiscrete: sampleDiscreteGeneric, SampleGaussian: sampleGaussianGeneric,
-		DiscreteLoss: discreteLossGeneric, GaussianLoss: gaussianLossGeneric,
+		DiscreteLoss: discreteLossGeneric, MultiDiscreteLoss: multiDiscreteLossGeneric, GaussianLoss: gaussianLossGeneric,
 		ValueLoss: valueLossGeneric, QuantileLoss: quantileLossGeneric,
 		// Steps is empty: environments step themselves in Go.
 	}

@@ -54,6 +54,7 @@ func calls(p *Path, n int) map[string]func() {
 	sample := &SampleDiscrete{N: n, A: 2, Ld: n, Logits: f(2 * n), Words: words, Action: f(n), LogProb: f(n)}
 	gaussian := &SampleGaussian{N: n, A: 2, Ld: n, Mean: f(2 * n), LogStd: f(2), Noise: f(2 * n), Action: f(2 * n), LogProb: f(n)}
 	discreteLoss := &DiscreteLoss{PolicyTerms: terms, N: n, A: 2, Ld: n, Logits: f(2 * n), Action: f(n)}
+	multiDiscreteLoss := &MultiDiscreteLoss{PolicyTerms: terms, N: n, Choices: []int{3, 2, 2}, Ld: n, Logits: f(7 * n), Action: f(3 * n)}
 	gaussianLoss := &GaussianLoss{PolicyTerms: terms, N: n, A: 6, Ld: n, Mean: f(6 * n), LogStd: f(6), Action: f(6 * n), GradLogStd: f(6)}
 	valueLoss := &ValueLoss{N: n, Ld: n, Value: f(n), Return: f(n), OldValue: f(n), ValueClip: 0.2, Coef: 1}
 	quantileLoss := &QuantileLoss{N: n, K: 32, Ld: n, Theta: f(32 * n), Return: f(n), Kappa: 1, Coef: 1}
@@ -70,6 +71,7 @@ func calls(p *Path, n int) map[string]func() {
 		"SampleDiscrete":       func() { p.SampleDiscrete(sample) },
 		"SampleGaussian":       func() { p.SampleGaussian(gaussian) },
 		"DiscreteLoss/A=2":     func() { p.DiscreteLoss(discreteLoss) },
+		"MultiDiscreteLoss":    func() { p.MultiDiscreteLoss(multiDiscreteLoss) },
 		"GaussianLoss/A=6":     func() { p.GaussianLoss(gaussianLoss) },
 		"ValueLoss":            func() { p.ValueLoss(valueLoss) },
 		"QuantileLoss/K=32":    func() { p.QuantileLoss(quantileLoss) },
@@ -128,6 +130,12 @@ func TestWrongLengthsPanic(t *testing.T) {
 			"at least one component, got 0": func() { p.DiscreteLoss(&DiscreteLoss{N: 4, Ld: 4}) },
 			"DiscreteLoss: Advantage has 3": func() {
 				p.DiscreteLoss(&DiscreteLoss{N: 4, A: 1, Ld: 4, Logits: f(4), Action: f(4), PolicyTerms: short})
+			},
+			"MultiDiscreteLoss: Choices[1] must be above 0, got 0": func() {
+				p.MultiDiscreteLoss(&MultiDiscreteLoss{N: 4, Ld: 4, Choices: []int{2, 0}, Logits: f(8), Action: f(8), PolicyTerms: terms})
+			},
+			"MultiDiscreteLoss: Action has 4": func() {
+				p.MultiDiscreteLoss(&MultiDiscreteLoss{N: 4, Ld: 4, Choices: []int{2, 2}, Logits: f(16), Action: f(4), PolicyTerms: terms})
 			},
 			"GaussianLoss: GradLogStd has 0": func() {
 				p.GaussianLoss(&GaussianLoss{N: 4, A: 1, Ld: 4, Mean: f(4), Action: f(4), LogStd: f(1), PolicyTerms: terms})

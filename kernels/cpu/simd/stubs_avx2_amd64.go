@@ -60,6 +60,17 @@ func sampleGaussianAVX2(action *float32, logProb *float32, mean *float32, noise 
 //go:noescape
 func discreteLossAVX2(logits *float32, action *float32, logProb *float32, advantage *float32, n int, a int, ld int, terms *float32)
 
+// categoricalLogProbAVX2 adds to logp the log probability of a component's choice; NaN where it is outside [0, a).
+//
+//go:noescape
+func categoricalLogProbAVX2(logp *float32, logits *float32, action *float32, n int, a int, ld int)
+
+// categoricalGradientAVX2 overwrites a component's logits with the gradient, of which derivative is that by the action's
+// log probability, and returns the sum of the rows' entropies.
+//
+//go:noescape
+func categoricalGradientAVX2(logits *float32, action *float32, derivative *float32, n int, a int, ld int, entropyWeight float32) float32
+
 // policyTermsAVX2 replaces each new log probability by the derivative of the row's loss by it,
 // entropy aside, and sets the sums but that of the entropy.
 //

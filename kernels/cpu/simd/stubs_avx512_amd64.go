@@ -60,6 +60,17 @@ func sampleGaussianAVX512(action *float32, logProb *float32, mean *float32, nois
 //go:noescape
 func discreteLossAVX512(logits *float32, action *float32, logProb *float32, advantage *float32, n int, a int, ld int, terms *float32)
 
+// categoricalLogProbAVX512 adds to logp the log probability of a component's choice; NaN where it is outside [0, a).
+//
+//go:noescape
+func categoricalLogProbAVX512(logp *float32, logits *float32, action *float32, n int, a int, ld int)
+
+// categoricalGradientAVX512 overwrites a component's logits with the gradient, of which derivative is that by the action's
+// log probability, and returns the sum of the rows' entropies.
+//
+//go:noescape
+func categoricalGradientAVX512(logits *float32, action *float32, derivative *float32, n int, a int, ld int, entropyWeight float32) float32
+
 // policyTermsAVX512 replaces each new log probability by the derivative of the row's loss by it,
 // entropy aside, and sets the sums but that of the entropy.
 //

@@ -9,6 +9,8 @@ import (
 
 func loss(e *emitter) {
 	e.discreteLoss()
+	e.categoricalLogProb()
+	e.categoricalGradient()
 	e.policyTerms()
 	e.gaussianLogProb()
 	e.gaussianGradient()
@@ -103,27 +105,82 @@ func (e *emitter) discreteLoss() {
 		})
 		logSum := e.log(sum)
 		inverse := e.div(e.get(e.f(1)), sum)
-		entropy := e.get(logSum)
-		e.accNegMul(entropy, weighted, inverse)
-		e.accumulate(entropySum, entropy)
+		entropy := e.entropy(entropySum, weighted, inverse, logSum)
 		g := e.row(p, i, e.sub(logp, logSum))
-
-		// p_a (c (log p_a + H) - g), plus g for the action taken.
-		shift := e.sub(entropy, logSum)
-		index = e.zero()
-		e.components(logits, i, actions, stride, func(a operand.Mem) {
-			z := e.sub(e.load(a), highest)
-			probability := e.mul(e.exp(z).value, inverse)
-			factor := e.add(z, shift)
-			e.scaleSubTo(factor, entropyWeight, g)
-			gradient := e.where(e.compare(equal, taken, index), g)
-			e.accMul(gradient, probability, factor)
-			e.store(gradient, a)
-			e.addTo(index, e.f(1))
-		})
+		e.logitGradients(logits, i, actions, stride, taken, highest, inverse, e.sub(entropy, logSum), entropyWeight, g)
 	})
 	e.storeSums(p)
 	e.storeSum(p, sumEntropy, entropySum)
+	e.end()
+}
+
+// entropy of the rows, added to the sum: weighted is that of exp(z) z, and inverse 1
+// over that of exp(z), whose logarithm is logSum.
+func (e *emitter) entropy(sum operand.Op, weighted, inverse, logSum vec) vec {
+	entropy := e.get(logSum)
+	e.accNegMul(entropy, weighted, inverse)
+	e.accumulate(sum, entropy)
+	return entropy
+}
+
+// logitGradients overwrites the rows' logits with p_a (c (log p_a + H) - g), plus g for
+// the action taken; shift is H - log sum.
+func (e *emitter) logitGradients(logits, i, actions, stride reg.Register, taken, highest, inverse, shift vec, entropyWeight operand.Op, g vec) {
+	index := e.zero()
+	e.components(logits, i, actions, stride, func(a operand.Mem) {
+		z := e.sub(e.load(a), highest)
+		probability := e.mul(e.exp(z).value, inverse)
+		factor := e.add(z, shift)
+		e.scaleSubTo(factor, entropyWeight, g)
+		gradient := e.where(e.compare(equal, taken, index), g)
+		e.accMul(gradient, probability, factor)
+		e.store(gradient, a)
+		e.addTo(index, e.f(1))
+	})
+}
+
+func (e *emitter) categoricalLogProb() {
+	e.function("categoricalLogProb", "func(logp, logits, action *float32, n, a, ld int)",
+		"adds to logp the log probability of a component's choice; NaN where it is outside [0, a).")
+	logp, logits, action := e.ptr("logp"), e.ptr("logits"), e.ptr("action")
+	n, actions, stride := e.ptr("n"), e.ptr("a"), e.stride("ld")
+	e.rows(n, func(i reg.Register) {
+		highest := e.highest(logits, i, actions, stride)
+		taken := e.load(at(action, i))
+		sum, chosen, index := e.zero(), e.get(e.f(math.NaN())), e.zero()
+		e.components(logits, i, actions, stride, func(a operand.Mem) {
+			z := e.sub(e.load(a), highest)
+			e.addTo(sum, e.exp(z).value)
+			e.VMOVUPS(e.choose(e.compare(equal, taken, index), z, chosen), chosen)
+			e.addTo(index, e.f(1))
+		})
+		e.store(e.add(e.load(at(logp, i)), e.sub(chosen, e.log(sum))), at(logp, i))
+	})
+	e.end()
+}
+
+func (e *emitter) categoricalGradient() {
+	e.function("categoricalGradient", "func(logits, action, derivative *float32, n, a, ld int, entropyWeight float32) float32",
+		"overwrites a component's logits with the gradient, of which derivative is that by the action's",
+		"log probability, and returns the sum of the rows' entropies.")
+	logits, action, derivatives := e.ptr("logits"), e.ptr("action"), e.ptr("derivative")
+	entropyWeight, entropySum := e.keep(e.broadcast(e.paramMem("entropyWeight"))), e.accumulator()
+	n, actions, stride := e.ptr("n"), e.ptr("a"), e.stride("ld")
+	e.rows(n, func(i reg.Register) {
+		highest := e.highest(logits, i, actions, stride)
+		sum, weighted := e.zero(), e.zero()
+		e.components(logits, i, actions, stride, func(a operand.Mem) {
+			z := e.sub(e.load(a), highest)
+			x := e.exp(z).value
+			e.addTo(sum, x)
+			e.accMul(weighted, x, z)
+		})
+		logSum := e.log(sum)
+		inverse := e.div(e.get(e.f(1)), sum)
+		entropy := e.entropy(entropySum, weighted, inverse, logSum)
+		e.logitGradients(logits, i, actions, stride, e.load(at(action, i)), highest, inverse, e.sub(entropy, logSum), entropyWeight, e.load(at(derivatives, i)))
+	})
+	e.Store(e.total(entropySum), e.ReturnIndex(0))
 	e.end()
 }
 
