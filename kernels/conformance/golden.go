@@ -97,8 +97,15 @@ func goldenConfig(t *testing.T, g map[string]any) *kernels.Config {
 	c := golden.At[map[string]any](t, g, "config")
 	n := integer(t, c, "action", "n")
 	action := continuous(n, 1)
-	if golden.At[string](t, c, "action", "type") == "discrete" {
-		action = env.ActionSpace{Discrete: true, N: n}
+	switch golden.At[string](t, c, "action", "type") {
+	case "discrete":
+		action = discrete(n)
+	case "multi_discrete":
+		var nvec []int
+		for _, n := range golden.At[[]any](t, c, "action", "nvec") {
+			nvec = append(nvec, n.(int))
+		}
+		action = env.MultiDiscrete(nvec...)
 	}
 	k := &kernels.Config{
 		Population: 1, Env: blank(integer(t, c, "obs_dim"), action),
