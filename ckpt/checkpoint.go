@@ -45,12 +45,22 @@ type EnvInfo struct {
 	Action ActionInfo `json:"action"`
 }
 
+// The types of actions.
+const (
+	Discrete      = "discrete"
+	MultiDiscrete = "multi_discrete"
+	Continuous    = "continuous"
+)
+
 // ActionInfo describes an action space.
 type ActionInfo struct {
-	// Type is "discrete" or "continuous".
+	// Type is [Discrete], [MultiDiscrete] or [Continuous].
 	Type string `json:"type"`
-	// N is the number of choices, or the dimension of a continuous action.
+	// N is the number of the actor's outputs: the choices, of all components together,
+	// or the dimension of a continuous action.
 	N int `json:"n"`
+	// NVec has the number of choices of each component; empty but of MultiDiscrete.
+	NVec []int `json:"nvec,omitempty"`
 	// Low and High [N] bound a continuous action; empty where discrete.
 	Low  []float32 `json:"low,omitempty"`
 	High []float32 `json:"high,omitempty"`
@@ -58,12 +68,30 @@ type ActionInfo struct {
 
 // EnvOf describes the environment of a spec.
 func EnvOf(s env.Spec) EnvInfo {
-	e := EnvInfo{ID: s.ID, ObsDim: s.ObsDim, Action: ActionInfo{Type: "discrete", N: s.Action.N}}
-	if !s.Action.Discrete {
-		e.Action = ActionInfo{Type: "continuous", N: s.Action.N,
-			Low: slices.Clone(s.Action.Low), High: slices.Clone(s.Action.High)}
+	a := ActionInfo{Type: Discrete, N: s.Action.N}
+	switch {
+	case !s.Action.Discrete:
+		a.Type, a.Low, a.High = Continuous, slices.Clone(s.Action.Low), slices.Clone(s.Action.High)
+	case len(s.Action.NVec) > 0:
+		a.Type, a.NVec = MultiDiscrete, slices.Clone(s.Action.NVec)
 	}
-	return e
+	return EnvInfo{ID: s.ID, ObsDim: s.ObsDim, Action: a}
+}
+
+// Spec is what an EnvInfo says of the environment, unchecked: see [env.ValidateSpec]. Its
+// state is no part of it: StateSize is 1. The error is of a type of actions that is none.
+func (e *EnvInfo) Spec() (env.Spec, error) {
+	a := e.Action
+	switch {
+	case a.Type != Discrete && a.Type != MultiDiscrete && a.Type != Continuous:
+		return env.Spec{}, fmt.Errorf("its type of actions is %.40q; must be %s, %s or %s", a.Type, Discrete, MultiDiscrete, Continuous)
+	case a.Type == MultiDiscrete && len(a.NVec) == 0:
+		return env.Spec{}, fmt.Errorf("its actions are %s, and nvec is empty; must have the number of choices of each component", MultiDiscrete)
+	case a.Type != MultiDiscrete && len(a.NVec) > 0:
+		return env.Spec{}, fmt.Errorf("its actions are %s, and nvec has %d numbers; must be absent", a.Type, len(a.NVec))
+	}
+	return env.Spec{ID: e.ID, ObsDim: e.ObsDim, StateSize: 1,
+		Action: env.ActionSpace{Discrete: a.Type != Continuous, N: a.N, NVec: a.NVec, Low: a.Low, High: a.High}}, nil
 }
 
 // Checkpoint is a member file that has been read and verified.
@@ -193,6 +221,7 @@ func (c *Checkpoint) CheckEnv(want EnvInfo) error {
 		{"obs_dim", have.ObsDim, want.ObsDim},
 		{"action type", have.Action.Type, want.Action.Type},
 		{"action n", have.Action.N, want.Action.N},
+		{"action nvec", have.Action.NVec, want.Action.NVec},
 		{"action low", have.Action.Low, want.Action.Low},
 		{"action high", have.Action.High, want.Action.High},
 	} {

@@ -208,23 +208,25 @@ func (c *Checkpoint) readMeta(key string, r *reader) (err error) {
 
 func (r *reader) env() (EnvInfo, error) {
 	var e EnvInfo
-	err := r.exactly(map[string]func(*reader) error{
+	err := r.keys(map[string]func(*reader) error{
 		"id":      func(r *reader) (err error) { e.ID, err = r.str(); return },
 		"obs_dim": func(r *reader) (err error) { e.ObsDim, err = r.count(); return },
 		"action": func(r *reader) error {
-			return r.exactly(map[string]func(*reader) error{
+			return r.keys(map[string]func(*reader) error{
 				"type": func(r *reader) (err error) { e.Action.Type, err = r.str(); return },
 				"n":    func(r *reader) (err error) { e.Action.N, err = r.count(); return },
 				"low":  func(r *reader) (err error) { e.Action.Low, err = r.floats(); return },
 				"high": func(r *reader) (err error) { e.Action.High, err = r.floats(); return },
-			})
+				"nvec": func(r *reader) (err error) { e.Action.NVec, err = r.counts(); return },
+			}, "nvec")
 		},
 	})
 	return e, err
 }
 
-// exactly reads a map that has the given keys and no other.
-func (r *reader) exactly(want map[string]func(*reader) error) error {
+// keys reads a map that has the given keys and no other; those named optional may be
+// missing.
+func (r *reader) keys(want map[string]func(*reader) error, optional ...string) error {
 	list, err := r.fields()
 	if err != nil {
 		return err
@@ -239,6 +241,9 @@ func (r *reader) exactly(want map[string]func(*reader) error) error {
 		if err := read(&value); err != nil {
 			return err
 		}
+		delete(want, key)
+	}
+	for _, key := range optional {
 		delete(want, key)
 	}
 	if len(want) > 0 {
@@ -264,6 +269,22 @@ func (r *reader) count() (int, error) {
 		err = r.errorf("%d is too large", n)
 	}
 	return int(n), err
+}
+
+// counts reads a list of counts.
+func (r *reader) counts() ([]int, error) {
+	n, err := r.arrayLen()
+	if err != nil || n == 0 {
+		return nil, err
+	}
+	// Each number takes at least a byte, so this is within eight times the file.
+	list := make([]int, n)
+	for i := range list {
+		if list[i], err = r.count(); err != nil {
+			return nil, err
+		}
+	}
+	return list, nil
 }
 
 func (r *reader) floats() ([]float32, error) {

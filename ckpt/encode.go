@@ -178,11 +178,24 @@ func (w *writer) env(e EnvInfo) {
 	w.str("obs_dim")
 	w.int(int64(e.ObsDim))
 	w.str("action")
-	w.mapLen(4)
+	// The key nvec is there where it says something alone: files of other actions are
+	// what they were before there was one.
+	keys := 4
+	if len(e.Action.NVec) > 0 {
+		keys++
+	}
+	w.mapLen(keys)
 	w.str("type")
 	w.str(e.Action.Type)
 	w.str("n")
 	w.int(int64(e.Action.N))
+	if len(e.Action.NVec) > 0 {
+		w.str("nvec")
+		w.arrayLen(len(e.Action.NVec))
+		for _, n := range e.Action.NVec {
+			w.int(int64(n))
+		}
+	}
 	w.str("low")
 	w.floats(e.Action.Low)
 	w.str("high")

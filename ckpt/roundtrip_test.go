@@ -150,6 +150,33 @@ func TestRestoreErrorsNameTheTensorAndChangeNothing(t *testing.T) {
 	}
 }
 
+// An action of several choices has one key more; the files of others are what they were.
+func TestSeveralChoices(t *testing.T) {
+	meta := sampleMeta()
+	spec := env.Spec{ID: "Switches-v0", ObsDim: 7, StateSize: 1, Action: env.MultiDiscrete(3, 2, 300)}
+	meta.Env = EnvOf(spec)
+	require.Equal(t, ActionInfo{Type: MultiDiscrete, N: 305, NVec: []int{3, 2, 300}}, meta.Env.Action)
+	data, err := Encode(smallMember(t), meta, true)
+	require.NoError(t, err)
+	c := decoded(t, data)
+	require.Equal(t, meta, c.Meta)
+	back, err := c.Env.Spec()
+	require.NoError(t, err)
+	require.Equal(t, spec, back)
+
+	other := meta.Env
+	other.Action.NVec = []int{3, 300, 2}
+	require.ErrorContains(t, c.CheckEnv(other), "had action nvec [3 2 300]; here it is [3 300 2]")
+	for want, a := range map[string]ActionInfo{
+		"nvec is empty; must have":                 {Type: MultiDiscrete, N: 3},
+		"nvec has 2 numbers; must be absent":       {Type: Discrete, N: 3, NVec: []int{1, 2}},
+		`is "mixed"; must be discrete, multi_disc`: {Type: "mixed", N: 3},
+	} {
+		_, err := (&EnvInfo{ID: "X", ObsDim: 1, Action: a}).Spec()
+		require.ErrorContains(t, err, want)
+	}
+}
+
 func TestCheckEnv(t *testing.T) {
 	c := decoded(t, encoded(t, smallMember(t), true))
 	require.NoError(t, c.CheckEnv(sampleMeta().Env))

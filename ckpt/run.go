@@ -77,7 +77,7 @@ func decodeRunFile(data []byte) (s *Set, sums [][sha256.Size]byte, err error) {
 	s = &Set{}
 	var defect string
 	r := newReader(data)
-	err = r.exactly(map[string]func(*reader) error{
+	err = r.keys(map[string]func(*reader) error{
 		keyVersion: func(r *reader) error {
 			v, err := r.str()
 			if err == nil && v != runVersion {

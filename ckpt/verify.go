@@ -21,7 +21,7 @@ const (
 // then the SHA-256 of everything.
 func (c *Checkpoint) verify(r *reader) error {
 	var sums, whole reader
-	err := r.exactly(map[string]func(*reader) error{
+	err := r.keys(map[string]func(*reader) error{
 		keyTensorSums: func(r *reader) error { sums = *r; return nil },
 		keyFileSum:    func(r *reader) error { whole = *r; return nil },
 	})

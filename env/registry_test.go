@@ -149,6 +149,8 @@ func TestValidateSpecNamesEveryWrongField(t *testing.T) {
 	nan := float32(math.NaN())
 	discrete := env.CartPole{}.Spec()
 	continuous := env.Pendulum{}.Spec()
+	several := discrete
+	several.Action = env.MultiDiscrete(3, 1, 1)
 	for field, c := range map[string]struct {
 		spec   env.Spec
 		change func(s *env.Spec)
@@ -166,6 +168,12 @@ func TestValidateSpecNamesEveryWrongField(t *testing.T) {
 		"Spec.Action.High is []":        {continuous, func(s *env.Spec) { s.Action.High = nil }},
 		"Spec.Action.Low[0] is 2":       {continuous, func(s *env.Spec) { s.Action.Low = []float32{2} }},
 		"Spec.Action.Low[0] is NaN":     {continuous, func(s *env.Spec) { s.Action.Low = []float32{nan} }},
+		"Spec.Action.N is 6, want 5":    {several, func(s *env.Spec) { s.Action.N = 6 }},
+		"Spec.Action.NVec[1] is 0":      {several, func(s *env.Spec) { s.Action = env.MultiDiscrete(3, 0) }},
+		"Spec.Action.NVec[0] is -1":     {several, func(s *env.Spec) { s.Action = env.MultiDiscrete(-1, 3) }},
+		"NVec[0] is 1048577, want 1 to": {several, func(s *env.Spec) { s.Action = env.MultiDiscrete(1<<20 + 1) }},
+		"Spec.Action.NVec is [1 1]":     {several, func(s *env.Spec) { s.Action = env.MultiDiscrete(1, 1) }},
+		"Spec.Action.NVec is [2]":       {continuous, func(s *env.Spec) { s.Action.NVec = []int{2} }},
 		"Spec.Hyperparameters is 5":     {discrete, func(s *env.Spec) { s.Hyperparameters = weights("a", "b", "c", "d", "e") }},
 		`Spec.Hyperparameters[1].Name`:  {discrete, func(s *env.Spec) { s.Hyperparameters = weights("a", "a") }},
 		`Hyperparameters[0].Name is ""`: {discrete, func(s *env.Spec) { s.Hyperparameters = weights("") }},

@@ -42,6 +42,7 @@ func TestTheDocumentationsPrograms(t *testing.T) {
 	}{
 		"CartPole": {learnedCartPole, 100},
 		"Pendulum": {learnedPendulum, -900},
+		"Panel":    {strings.Replace(learnedSwitches, switchesID, panelID, 1), 25},
 	} {
 		t.Run(name, func(t *testing.T) {
 			stored, _ := trained(t, test.config)
@@ -66,7 +67,7 @@ func TestTheDocumentationsPrograms(t *testing.T) {
 					continue
 				}
 				programs++
-				require.Greater(t, played(t, pyenv.Run(t, here.Replace(program), nil)), test.floor, program)
+				require.Greater(t, played(t, pyenv.Run(t, fmt.Sprintf("import sys; sys.path.insert(0, %q)\n", twins(t))+here.Replace(program), nil)), test.floor, program)
 			}
 			require.Equal(t, 2, programs)
 		})

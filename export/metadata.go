@@ -21,6 +21,9 @@ func metadata(a *ppo.Agent) []property {
 		{"critic_type", string(a.Critic)}, {"critic_outputs", strconv.Itoa(a.Values)},
 		{"normalize_observations", strconv.FormatBool(a.Normalization != nil)},
 	}
+	if nvec := a.Env.Action.NVec; len(nvec) > 0 {
+		list = append(list, property{"action_nvec", jsonText(nvec)})
+	}
 	if !a.Spec().Action.Discrete {
 		list = append(list, property{"action_low", bounds(a.Env.Action.Low)}, property{"action_high", bounds(a.Env.Action.High)})
 	}

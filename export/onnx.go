@@ -171,11 +171,15 @@ func (g *graph) network(a *ppo.Agent, name, x string) string {
 	return x
 }
 
-// act adds the deterministic action: the first of the most probable choices, or the
-// mean within its bounds.
+// act adds the deterministic action: the first of the most probable choices, of each
+// component where there are several, or the mean within its bounds.
 func (g *graph) act(a *ppo.Agent, results string) {
-	n := a.Env.Action.N
-	if a.Spec().Action.Discrete {
+	n, space := a.Env.Action.N, a.Spec().Action
+	if len(space.NVec) > 0 {
+		g.actSeveral(space.NVec, results)
+		return
+	}
+	if space.Discrete {
 		g.node("ArgMax", "action", []string{results}, integerAttribute("axis", 1), integerAttribute("keepdims", 0), integerAttribute("select_last_index", 0))
 		g.output("action", onnxInt64)
 		return
@@ -183,6 +187,24 @@ func (g *graph) act(a *ppo.Agent, results string) {
 	g.node("Min", "below_high", []string{results, g.floats("action.high", []int{n}, a.Env.Action.High)})
 	g.node("Max", "action", []string{"below_high", g.floats("action.low", []int{n}, a.Env.Action.Low)})
 	g.output("action", onnxFloat, n)
+}
+
+// actSeveral is act for choices of several components.
+func (g *graph) actSeveral(nvec []int, results string) {
+	integers := func(name string, v int) string {
+		return g.constant(name, onnxInt64, []int{1}, binary.LittleEndian.AppendUint64(nil, uint64(v)))
+	}
+	axis := integers("component.axis", 1)
+	var parts []string
+	first := 0
+	for c, n := range nvec {
+		name := fmt.Sprintf("component.%d", c)
+		g.node("Slice", name+".logits", []string{results, integers(name+".first", first), integers(name+".end", first+n), axis})
+		g.node("ArgMax", name, []string{name + ".logits"}, integerAttribute("axis", 1), integerAttribute("keepdims", 1), integerAttribute("select_last_index", 0))
+		parts, first = append(parts, name), first+n
+	}
+	g.node("Concat", "action", parts, integerAttribute("axis", 1))
+	g.output("action", onnxInt64, len(nvec))
 }
 
 // value adds the value: the critic's result, or the mean of its quantiles, which are

@@ -114,6 +114,7 @@ func TestONNXRuntimeActsAsTheEngine(t *testing.T) {
 	}{
 		"CartPole":                              {learnedCartPole, 200, []string{"ArgMax", "Gemm", "Squeeze", "Tanh"}},
 		"Pendulum, normalised, relu, quantiles": {learnedPendulum, -800, []string{"Clip", "Gemm", "Identity", "Max", "Min", "Mul", "ReduceMean", "Relu", "Sub"}},
+		"several choices":                       {learnedSwitches, 28, []string{"ArgMax", "Clip", "Concat", "Gemm", "Mul", "Slice", "Squeeze", "Sub", "Tanh"}},
 		"CartPole, normalised, relu, quantiles": {`
 env: {id: CartPole-v1, count: 16}
 policy: {hidden: [24, 33, 5], activation: relu}
@@ -136,7 +137,7 @@ run: {total_steps: 8192, selection_episodes: 0, device: cpu}`, 0, []string{"Gemm
 			requireModel(t, path, stored, c, test.operators)
 			w := witness.Play(t, c, stored.Checkpoint, 5)
 			var theirs []float32 // one observation at a time
-			script(t, playScript, map[string]any{"onnx": path, "observations": w.Seen}, &theirs)
+			script(t, playScript, map[string]any{"onnx": path, "observations": w.Seen, "path": twins(t)}, &theirs)
 			w.RequireSameActions(t, theirs)
 			if test.floor != 0 {
 				requireSameScore(t, path, stored, test.floor)
@@ -157,13 +158,17 @@ func requireModel(t *testing.T, path string, stored *train.Stored, c *kernels.Co
 	require.Equal(t, "action", m.Outputs[0].Name)
 	require.Equal(t, "value", m.Outputs[1].Name)
 	require.Equal(t, []any{"batch"}, m.Outputs[1].Shape)
-	if c.Env.Spec().Action.Discrete {
-		require.Equal(t, "tensor(int64)", m.Outputs[0].Type)
-		require.Equal(t, []any{"batch"}, m.Outputs[0].Shape)
-	} else {
-		require.Equal(t, "tensor(float)", m.Outputs[0].Type)
-		require.Equal(t, []any{"batch", 1.0}, m.Outputs[0].Shape)
+	kind, shape := "tensor(float)", []any{"batch", 1.0}
+	switch space := c.Env.Spec().Action; {
+	case len(space.NVec) > 0:
+		kind, shape = "tensor(int64)", []any{"batch", float64(len(space.NVec))}
+		require.Equal(t, "[3,2,2]", m.Metadata["action_nvec"])
+		require.Equal(t, "multi_discrete", m.Metadata["action_type"])
+	case space.Discrete:
+		kind, shape = "tensor(int64)", []any{"batch"}
 	}
+	require.Equal(t, kind, m.Outputs[0].Type)
+	require.Equal(t, shape, m.Outputs[0].Shape)
 	assert.Equal(t, stored.Env.ID, m.Metadata["env_id"])
 	assert.NotEmpty(t, m.Metadata["brood_version"])
 	assert.Contains(t, m.Metadata, "step")
@@ -202,7 +207,7 @@ func requireSameScore(t *testing.T, path string, stored *train.Stored, floor flo
 	ours, _, err := stored.Evaluate(train.DeviceCPU, episodes, 1)
 	require.NoError(t, err)
 	var theirs train.Played
-	script(t, playScript, map[string]any{"onnx": path, "episodes": episodes}, &theirs)
+	script(t, playScript, map[string]any{"onnx": path, "episodes": episodes, "path": twins(t)}, &theirs)
 	t.Logf("here %.2f +- %.2f, in Gymnasium %.2f +- %.2f", ours.MeanReturn, ours.StdReturn, theirs.MeanReturn, theirs.StdReturn)
 	// Different starting states: the means differ by their noise.
 	noise := math.Hypot(ours.StdReturn, theirs.StdReturn) / math.Sqrt(episodes)

@@ -53,17 +53,15 @@ type Normalization struct {
 }
 
 // Spec describes what the agent sees and does. The environment's state is no part
-// of it: StateSize is 1.
+// of it: StateSize is 1. It panics where Env has no such type of actions, which
+// [ReadAgent] refuses.
 func (a *Agent) Spec() env.Spec {
-	action := env.ActionSpace{Discrete: a.Env.Action.Type == discreteActions, N: a.Env.Action.N, Low: a.Env.Action.Low, High: a.Env.Action.High}
-	return env.Spec{ID: a.Env.ID, ObsDim: a.Env.ObsDim, StateSize: 1, Action: action}
+	spec, err := a.Env.Spec()
+	if err != nil {
+		panic("ppo: an agent's environment: " + err.Error())
+	}
+	return spec
 }
-
-// The types of actions in a member file.
-const (
-	discreteActions   = "discrete"
-	continuousActions = "continuous"
-)
 
 // ReadAgent takes the agent out of a checkpoint of format [ckpt.V2], whatever else
 // is in it. The widths of the networks are those of the tensors. It refuses
@@ -73,13 +71,14 @@ func ReadAgent(c *ckpt.Checkpoint) (*Agent, error) {
 	if c.FormatVersion != ckpt.V2 {
 		return nil, fmt.Errorf("ppo: the checkpoint is %s: it holds weights alone and does not say for which environment and network; want %s", c.FormatVersion, ckpt.V2)
 	}
-	a := &Agent{Env: c.Env, Step: c.Step, Verified: c.Verified}
-	if t := c.Env.Action.Type; t != discreteActions && t != continuousActions {
-		return nil, fmt.Errorf("ppo: the checkpoint's type of actions is %.40q; must be %s or %s", t, discreteActions, continuousActions)
+	spec, err := c.Env.Spec()
+	if err == nil {
+		err = env.ValidateSpec(spec)
 	}
-	if err := env.ValidateSpec(a.Spec()); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("ppo: the checkpoint's environment: %w", err)
 	}
+	a := &Agent{Env: c.Env, Step: c.Step, Verified: c.Verified}
 	normalized, err := a.configure(c.Config)
 	if err != nil {
 		return nil, fmt.Errorf("ppo: the configuration in the checkpoint: %w", err)

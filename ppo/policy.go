@@ -29,8 +29,9 @@ type Policy struct {
 	actor, critic *cpu.Inference
 	invStd        []float32 // [D], of the observations; nil: not normalised
 	std           []float32 // [A], of continuous actions that are sampled
+	choices       []int     // of each component of discrete actions
 	rows          []float32 // [cpu.InferenceRows][D], normalised observations
-	best          []float32 // [Width], of an action that is sampled
+	best          []float32 // [A], the actor's outputs for an action that is sampled
 }
 
 // LoadPolicy reads the member file at path, which must be of format [ckpt.V2], such
@@ -63,6 +64,7 @@ func NewPolicy(c *ckpt.Checkpoint) (*Policy, error) {
 		return nil, err
 	}
 	p := &Policy{agent: a, spec: a.Spec()}
+	p.choices = p.spec.Action.Choices()
 	// The tensors one after the other, and each layer's places among them.
 	offsets := map[string]int{}
 	var weights []float32
@@ -127,8 +129,8 @@ func (p *Policy) Agent() *Agent { return p.agent }
 // ObservationSize is D, the number of features of an observation.
 func (p *Policy) ObservationSize() int { return p.spec.ObsDim }
 
-// ActionSize is the number of float32 of an action: 1 where actions are discrete,
-// the index of the choice, else A.
+// ActionSize is the number of float32 of an action: where actions are discrete the index
+// of the choice, or one of each component (ckpt.ActionInfo.NVec), else A.
 func (p *Policy) ActionSize() int { return p.spec.Action.Width() }
 
 // Quantiles is K, the number of quantiles of a quantile critic; 0 of a scalar one.
@@ -140,8 +142,8 @@ func (p *Policy) Quantiles() int {
 }
 
 // Act writes the deterministic action for one observation [D] to action
-// [ActionSize]: the most probable choice, of equals the first, or the mean within the
-// environment's bounds.
+// [ActionSize]: the most probable choice (of each component), of equals the first, or the
+// mean within the environment's bounds.
 func (p *Policy) Act(observation, action []float32) {
 	p.check("Act", "observation", len(observation), p.spec.ObsDim)
 	p.check("Act", "action", len(action), p.ActionSize())
@@ -172,14 +174,17 @@ func (p *Policy) act(observations, actions []float32, rows int) {
 		}
 		return
 	}
-	for i := range rows {
-		best := 0
-		for c := 1; c < space.N; c++ {
-			if out[c*cpu.InferenceRows+i] > out[best*cpu.InferenceRows+i] {
-				best = c
+	for c, n := range p.choices {
+		for i := range rows {
+			best := 0
+			for k := 1; k < n; k++ {
+				if out[k*cpu.InferenceRows+i] > out[best*cpu.InferenceRows+i] {
+					best = k
+				}
 			}
+			actions[i*len(p.choices)+c] = float32(best)
 		}
-		actions[i] = float32(best)
+		out = out[n*cpu.InferenceRows:]
 	}
 }
 
@@ -196,7 +201,7 @@ func (p *Policy) seen(observations []float32) []float32 {
 }
 
 // Sample draws an action [ActionSize] from the policy's distribution for one
-// observation [D], as in training: a choice by its probability, or a Gaussian around
+// observation [D], as in training: choices by their probability, or a Gaussian around
 // the mean, within the bounds. Each call takes the next words of the stream.
 func (p *Policy) Sample(r *rng.Stream, observation, action []float32) {
 	p.check("Sample", "observation", len(observation), p.spec.ObsDim)
@@ -212,7 +217,11 @@ func (p *Policy) Sample(r *rng.Stream, observation, action []float32) {
 		}
 		return
 	}
-	action[0] = float32(choose(p.best, r.Uniform()))
+	logits := p.best
+	for c, n := range p.choices {
+		action[c] = float32(choose(logits[:n], r.Uniform()))
+		logits = logits[n:]
+	}
 }
 
 // choose draws a choice by inversion of the distribution that logits describe, with

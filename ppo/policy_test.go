@@ -4,6 +4,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 
@@ -31,6 +32,8 @@ var arm = env.Spec{ID: "Arm-v7", ObsDim: 5, StateSize: 1,
 	Action: env.ActionSpace{N: 3, Low: []float32{-0.1, -2, float32(math.Inf(-1))}, High: []float32{0.1, 0.3, 0.2}}}
 
 var buttons = env.Spec{ID: "Buttons-v0", ObsDim: 5, StateSize: 1, Action: env.ActionSpace{Discrete: true, N: 4}}
+
+var panel = env.Spec{ID: "Panel-v0", ObsDim: 5, StateSize: 1, Action: env.MultiDiscrete(3, 1, 4)}
 
 // checkpoint encodes the file and reads it again.
 func (f file) checkpoint(t testing.TB) (*ckpt.Checkpoint, tensor.Member) {
@@ -163,6 +166,60 @@ func TestPolicyTakesTheFirstOfEquals(t *testing.T) {
 	require.Equal(t, []float32{1}, action)
 }
 
+// Each component of an action has the most probable of its own choices, the first of
+// equals, in a batch as alone.
+func TestPolicyOfSeveralChoices(t *testing.T) {
+	f := file{spec: panel, hidden: []int{9}, critic: kernels.Critic{Type: kernels.ScalarCritic}}
+	p, m := f.policy(t)
+	require.Equal(t, 3, p.ActionSize())
+	x := observationsFor(200)
+	var many, want []float32
+	kinds := map[[3]float32]bool{}
+	for _, x := range x {
+		many = append(many, x...)
+		logits := f.reference(m, "actor", x)
+		first, last := logits[:3], logits[4:]
+		row := [3]float32{float32(slices.Index(first, slices.Max(first))), 0, float32(slices.Index(last, slices.Max(last)))}
+		action := make([]float32, 3)
+		p.Act(x, action)
+		require.Equal(t, row[:], action)
+		want, kinds[row] = append(want, row[:]...), true
+	}
+	require.Greater(t, len(kinds), 4, "it does nearly the same everywhere: that would prove little")
+	actions := make([]float32, len(want))
+	p.ActBatch(many, actions)
+	require.Equal(t, want, actions)
+
+	p, _ = file{spec: panel, hidden: []int{8}, critic: kernels.Critic{Type: kernels.ScalarCritic}, change: func(m tensor.Member) {
+		clear(m.Float32(kernels.SectionPolicy, "actor.2.weight"))
+		copy(m.Float32(kernels.SectionPolicy, "actor.2.bias"), []float32{0, 1, 1, 9, 3, 3, 4, 4})
+	}}.policy(t)
+	action := make([]float32, 3)
+	p.Act(make([]float32, 5), action)
+	require.Equal(t, []float32{1, 0, 2}, action)
+
+	const n = 20000
+	p, _ = file{spec: panel, critic: kernels.Critic{Type: kernels.ScalarCritic}, change: func(m tensor.Member) {
+		clear(m.Float32(kernels.SectionPolicy, "actor.0.weight"))
+		copy(m.Float32(kernels.SectionPolicy, "actor.0.bias"), []float32{0, float32(math.Log(2)), 0, 5, 0, 0, float32(math.Log(3)), -100})
+	}}.policy(t)
+	stream := rng.NewKey(3).Stream(0, rng.Address{Purpose: rng.User})
+	var one, both float64
+	for range n {
+		p.Sample(&stream, make([]float32, 5), action)
+		require.Zero(t, action[1])
+		require.Less(t, action[2], float32(3))
+		if action[0] == 1 {
+			one++
+			if action[2] == 2 {
+				both++
+			}
+		}
+	}
+	require.InDelta(t, 0.5, one/n, 5*math.Sqrt(0.25/n))
+	require.InDelta(t, 0.5*0.6, both/n, 5*math.Sqrt(0.3*0.7/n), "the components are independent")
+}
+
 func TestPolicySamplesItsDistribution(t *testing.T) {
 	const n = 20000
 	stream := rng.NewKey(3).Stream(0, rng.Address{Purpose: rng.User})
@@ -211,6 +268,7 @@ func TestPolicySamplesItsDistribution(t *testing.T) {
 func TestPolicyAllocatesNothing(t *testing.T) {
 	for _, f := range []file{
 		{spec: buttons, hidden: []int{64, 64}, critic: kernels.Critic{Type: kernels.ScalarCritic}},
+		{spec: panel, hidden: []int{64, 64}, critic: kernels.Critic{Type: kernels.ScalarCritic}},
 		{spec: arm, hidden: []int{64, 64}, critic: kernels.Critic{Type: kernels.QuantileCritic, Quantiles: 16}, config: normalised + "critic: {type: quantile}\n"},
 	} {
 		p, _ := f.policy(t)
@@ -282,22 +340,22 @@ func TestReadAgentRefuses(t *testing.T) {
 	wrong := buttons
 	wrong.Action.N = 1
 	for want, f := range map[string]file{
-		"v1_policy_only: it holds weights alone":                                      {spec: buttons, critic: scalar, edit: func(c *ckpt.Checkpoint) { c.FormatVersion = ckpt.V1 }},
-		"policy.activation is elu; must be tanh or relu":                              {spec: buttons, critic: scalar, config: "policy: {activation: elu}"},
-		"policy.activation is empty; must be tanh or relu":                            {spec: buttons, critic: scalar, config: "policy:\n  activation:\n"},
-		"ppo.normalize_observations is 1; must be true or false":                      {spec: buttons, critic: scalar, config: "ppo: {normalize_observations: 1}"},
-		"critic.type is Quantile; must be scalar or quantile":                         {spec: buttons, critic: scalar, config: "critic: {type: Quantile}"},
-		"policy: is 3; must be keys":                                                  {spec: buttons, critic: scalar, config: "policy: 3"},
-		"is [1]; must be keys":                                                        {spec: buttons, critic: scalar, config: "[1]"},
-		"2 YAML documents":                                                            {spec: buttons, critic: scalar, config: "policy: {}\n---\nppo: {}\n"},
-		"not valid YAML":                                                              {spec: buttons, critic: scalar, config: "policy: {"},
-		"critic.0.weight: the checkpoint has shape [3 5], wanted is [1 5]":            {spec: buttons, critic: kernels.Critic{Type: kernels.QuantileCritic, Quantiles: 3}},
-		"Action.N is 1, want at least 2 choices":                                      {spec: wrong, critic: scalar},
-		"actor.0.bias has NaN at element 2: every value must be finite":               {spec: buttons, critic: scalar, change: poison(kernels.SectionPolicy, "actor.0.bias", float32(math.NaN()))},
-		"observation_norm.mean has +Inf at element 2: every value must be finite":     {spec: buttons, critic: scalar, config: normalised, change: poison(kernels.SectionObservationNorm, "mean", float32(math.Inf(1)))},
-		"observation_norm.var has -1; a variance is at least 0":                       {spec: buttons, critic: scalar, config: normalised, change: poison(kernels.SectionObservationNorm, "var", -1)},
-		"a tensor \"log_std\", which networks of the hidden layers [] have not":       {spec: arm, critic: scalar, edit: func(c *ckpt.Checkpoint) { c.Env.Action = ckpt.ActionInfo{Type: "discrete", N: 3} }},
-		"the checkpoint's type of actions is \"mixed\"; must be discrete or continuo": {spec: arm, critic: scalar, edit: func(c *ckpt.Checkpoint) { c.Env.Action.Type = "mixed" }},
+		"v1_policy_only: it holds weights alone":                                        {spec: buttons, critic: scalar, edit: func(c *ckpt.Checkpoint) { c.FormatVersion = ckpt.V1 }},
+		"policy.activation is elu; must be tanh or relu":                                {spec: buttons, critic: scalar, config: "policy: {activation: elu}"},
+		"policy.activation is empty; must be tanh or relu":                              {spec: buttons, critic: scalar, config: "policy:\n  activation:\n"},
+		"ppo.normalize_observations is 1; must be true or false":                        {spec: buttons, critic: scalar, config: "ppo: {normalize_observations: 1}"},
+		"critic.type is Quantile; must be scalar or quantile":                           {spec: buttons, critic: scalar, config: "critic: {type: Quantile}"},
+		"policy: is 3; must be keys":                                                    {spec: buttons, critic: scalar, config: "policy: 3"},
+		"is [1]; must be keys":                                                          {spec: buttons, critic: scalar, config: "[1]"},
+		"2 YAML documents":                                                              {spec: buttons, critic: scalar, config: "policy: {}\n---\nppo: {}\n"},
+		"not valid YAML":                                                                {spec: buttons, critic: scalar, config: "policy: {"},
+		"critic.0.weight: the checkpoint has shape [3 5], wanted is [1 5]":              {spec: buttons, critic: kernels.Critic{Type: kernels.QuantileCritic, Quantiles: 3}},
+		"Action.N is 1, want at least 2 choices":                                        {spec: wrong, critic: scalar},
+		"actor.0.bias has NaN at element 2: every value must be finite":                 {spec: buttons, critic: scalar, change: poison(kernels.SectionPolicy, "actor.0.bias", float32(math.NaN()))},
+		"observation_norm.mean has +Inf at element 2: every value must be finite":       {spec: buttons, critic: scalar, config: normalised, change: poison(kernels.SectionObservationNorm, "mean", float32(math.Inf(1)))},
+		"observation_norm.var has -1; a variance is at least 0":                         {spec: buttons, critic: scalar, config: normalised, change: poison(kernels.SectionObservationNorm, "var", -1)},
+		"a tensor \"log_std\", which networks of the hidden layers [] have not":         {spec: arm, critic: scalar, edit: func(c *ckpt.Checkpoint) { c.Env.Action = ckpt.ActionInfo{Type: "discrete", N: 3} }},
+		"its type of actions is \"mixed\"; must be discrete, multi_discrete or continu": {spec: arm, critic: scalar, edit: func(c *ckpt.Checkpoint) { c.Env.Action.Type = "mixed" }},
 	} {
 		t.Run(want, func(t *testing.T) {
 			c, _ := f.checkpoint(t)

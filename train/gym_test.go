@@ -79,6 +79,34 @@ func TestGymnasiumRun(t *testing.T) {
 	readWithoutPython(t, dirs[1])
 }
 
+// Actions of several choices are learned: the observation says which are right.
+func TestGymnasiumSeveralChoices(t *testing.T) {
+	withPython(t)
+	for name, binary := range map[string]string{"MultiDiscrete": "false", "MultiBinary": "true"} {
+		t.Run(name, func(t *testing.T) {
+			cfg, err := load(t, `
+env: {id: "gymnasium:brood_test_envs:brood/Switches-v0", count: 8}
+policy: {hidden: [16]}
+ppo: {steps: 40, epochs: 6, minibatches: 2, learning_rate: 1.0e-2}
+pbt: {population_size: 2, perturbation_interval: 5, ready_percentage: 0.5, hyperparameters: []}
+run: {total_steps: 2.0e4, selection_episodes: 2, device: cpu}
+`, "env.kwargs={binary: "+binary+"}")
+			require.NoError(t, err)
+			dir := filepath.Join(t.TempDir(), "run")
+			s := trainNew(t, cfg, Options{Dir: dir})
+			require.Positive(t, s.Exploits)
+			stored, err := Find(dir)
+			require.NoError(t, err)
+			require.Equal(t, ckpt.MultiDiscrete, stored.Env.Action.Type)
+			require.Len(t, stored.Env.Action.NVec, 3)
+			stored.AllowImports = true
+			played, _, err := stored.Evaluate(DeviceCPU, 10, 3)
+			require.NoError(t, err)
+			require.Greater(t, played.MeanReturn, 28.0, "of 30; by chance it is 13 to 15")
+		})
+	}
+}
+
 // readWithoutPython reads the files of a run where there is no Python: nothing is
 // started for that.
 func readWithoutPython(t *testing.T, dir string) {

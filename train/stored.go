@@ -15,7 +15,6 @@ import (
 	"unicode/utf8"
 
 	"brood/ckpt"
-	"brood/env"
 	"brood/kernels"
 	"brood/pbt"
 	"brood/ppo"
@@ -175,18 +174,16 @@ func (s *Stored) engineConfig() (*kernels.Config, error) {
 	cfg.PBT.PopulationSize, cfg.Run.Threads = 1, 0
 	// Playing an environment of Gymnasium imports what the file names, but runs no
 	// program that it names: which Python that is, is this machine's business.
-	cfg.Env.Described, cfg.Env.Python = describedBy(s.Env), ""
+	described, err := s.Env.Spec()
+	if err != nil {
+		return nil, fmt.Errorf("train: %s: %w", s.Path, err)
+	}
+	cfg.Env.Described, cfg.Env.Python = &described, ""
 	c, err := cfg.EngineConfig()
 	if err != nil {
 		return nil, err
 	}
 	return c, s.CheckEnv(ckpt.EnvOf(c.Env.Spec()))
-}
-
-// describedBy is what a checkpoint says of its environment.
-func describedBy(e ckpt.EnvInfo) *env.Spec {
-	return &env.Spec{ID: e.ID, ObsDim: e.ObsDim, Action: env.ActionSpace{
-		Discrete: e.Action.Type == "discrete", N: e.Action.N, Low: e.Action.Low, High: e.Action.High}}
 }
 
 // Imports are the Python modules beside Gymnasium's own that playing the member would

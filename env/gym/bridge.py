@@ -127,12 +127,22 @@ def check_observations(gym, space, at):
         raise Refused("space", f"{at} is {space}; supported are Box, Discrete, MultiBinary, MultiDiscrete, and Dict and Tuple of these")
 
 
+def component_choices(gym, np, space):
+    """The number of choices of each component of an action, in C order."""
+    if isinstance(space, gym.spaces.MultiBinary):
+        return [2] * int(np.prod(space.shape))
+    return [int(n) for n in np.asarray(space.nvec).reshape(-1)]
+
+
 def describe_actions(gym, np, space):
     s = gym.spaces
     if isinstance(space, s.Discrete):
         return {"discrete": True, "n": int(space.n)}
+    if isinstance(space, (s.MultiDiscrete, s.MultiBinary)):
+        nvec = component_choices(gym, np, space)
+        return {"discrete": True, "n": sum(nvec), "nvec": nvec}
     if not isinstance(space, s.Box):
-        raise Refused("space", f"the action space is {space}; supported are Discrete and Box")
+        raise Refused("space", f"the action space is {space}; supported are Discrete, MultiDiscrete, MultiBinary and Box")
 
     def bound(values):
         return [None if not np.isfinite(v) else float(np.float32(v)) for v in np.asarray(values).reshape(-1)]
@@ -185,8 +195,13 @@ class Codec:
             self.space = space
         self.np = np
         self.discrete = isinstance(actions, spaces.Discrete)
+        self.several = isinstance(actions, (spaces.MultiDiscrete, spaces.MultiBinary))
         if self.discrete:
-            self.start, self.choices = int(actions.start), int(actions.n)
+            self.start, self.choices = int(actions.start), [int(actions.n)]
+        elif self.several:
+            self.shape, self.dtype = actions.shape, actions.dtype
+            self.start = np.asarray(getattr(actions, "start", 0), actions.dtype)  # MultiBinary has none
+            self.choices = component_choices(gym, np, actions)
         else:
             self.shape, self.dtype = actions.shape, actions.dtype
             self.whole = np.issubdtype(actions.dtype, np.integer)
@@ -194,7 +209,10 @@ class Codec:
 
     def kind(self):
         """What the environment must have in common with the one that was described."""
-        actions = f"{self.choices} choices" if self.discrete else f"actions of {int(self.np.prod(self.shape))} numbers"
+        if self.discrete or self.several:
+            actions = f"{' '.join(map(str, self.choices))} choices"
+        else:
+            actions = f"actions of {int(self.np.prod(self.shape))} numbers"
         return f"{self.size} observations and {actions}"
 
     def write(self, row, obs):
@@ -207,7 +225,9 @@ class Codec:
             row[:] = self.np.asarray(obs).reshape(-1)
 
     def action(self, row):
-        """The continuous action of a row, of the space's shape and dtype."""
+        """The action of a row that is not one choice, of the space's shape and dtype."""
+        if self.several:
+            return row.reshape(self.shape).astype(self.dtype) + self.start
         if self.plain:
             return row.copy()
         if self.whole:

@@ -50,7 +50,7 @@ func TestRefusals(t *testing.T) {
 		"text": {func(o *gym.Options) { o.ID, o.Kwargs = shapes, map[string]any{"observations": "text"} }, "id",
 			[]string{"['words']", "Text", "MultiBinary"}},
 		"sequence": {func(o *gym.Options) { o.ID, o.Kwargs = shapes, map[string]any{"observations": "sequence"} }, "id", []string{"Sequence"}},
-		"actions":  {func(o *gym.Options) { o.ID, o.Kwargs = shapes, map[string]any{"actions": "multi"} }, "id", []string{"MultiDiscrete", "Discrete and Box"}},
+		"actions":  {func(o *gym.Options) { o.ID, o.Kwargs = shapes, map[string]any{"actions": "dict"} }, "id", []string{"Dict", "Discrete, MultiDiscrete, MultiBinary and Box"}},
 		"interval": {func(o *gym.Options) { o.ID, o.Kwargs = shapes, map[string]any{"actions": "empty interval"} }, "id", []string{"Low[0] is 1"}},
 		"its step": {func(o *gym.Options) { o.ID, o.Kwargs = trouble, map[string]any{"what": "raise", "at": 1} }, "id",
 			[]string{"the step is broken", "Traceback"}},

@@ -77,7 +77,7 @@ func New(o Options) (*Env, error) {
 		return nil, err
 	}
 	spec := env.Spec{ID: o.ID, ObsDim: d.Observations, StateSize: env.ExternalState,
-		Action: env.ActionSpace{Discrete: d.Action.Discrete, N: d.Action.N}}
+		Action: env.ActionSpace{Discrete: d.Action.Discrete, N: d.Action.N, NVec: d.Action.NVec}}
 	if d.Threshold != nil {
 		spec.RewardThreshold = *d.Threshold
 	}

@@ -246,12 +246,19 @@ func TestActions(t *testing.T) {
 		"matrix":    {[]float32{0.5, -0.25, 1, 2}, -1, 3.25},
 		"whole":     {[]float32{2.6, 7.2}, 0, 10},
 		"unbounded": {[]float32{1e6}, float32(math.Inf(-1)), 1e6},
+		// The sum tells the components apart by their starts.
+		"multi":         {[]float32{1, 2}, 0, 3},
+		"multi from":    {[]float32{1, 2, 3, 0}, 0, 1 + 12 + 103 + 1000},
+		"binary":        {[]float32{1, 0, 1}, 0, 2},
+		"binary matrix": {[]float32{1, 1, 0, 1}, 0, 3},
 	} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			s, spec := open(t, options(t, shapes, map[string]any{"actions": kind}), 1, nil)
-			require.Equal(t, kind == "discrete", spec.Action.Discrete)
-			if kind != "discrete" {
+			nvec, several := map[string][]int{"multi": {2, 3}, "multi from": {2, 3, 4, 1}, "binary": {2, 2, 2}, "binary matrix": {2, 2, 2, 2}}[kind]
+			require.Equal(t, kind == "discrete" || several, spec.Action.Discrete)
+			require.Equal(t, nvec, spec.Action.NVec)
+			if !spec.Action.Discrete {
 				require.Equal(t, c.low, spec.Action.Low[0])
 			}
 			step(t, s, c.action...)

@@ -41,6 +41,7 @@ type description struct {
 	Action       struct {
 		Discrete bool       `json:"discrete"`
 		N        int        `json:"n"`
+		NVec     []int      `json:"nvec"`
 		Low      []*float64 `json:"low"`
 		High     []*float64 `json:"high"`
 	} `json:"action"`

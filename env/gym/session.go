@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"strings"
 	"time"
 	"unsafe"
 
@@ -109,8 +110,8 @@ func (s *session) start(w *worker) error {
 	c.Observations, c.Width = s.spec.ObsDim, s.spec.Action.Width()
 	c.Offsets, c.Regions = s.offsets, w.regions
 	c.Kind = fmt.Sprintf("%d observations and actions of %d numbers", s.spec.ObsDim, s.spec.Action.N)
-	if s.spec.Action.Discrete {
-		c.Kind = fmt.Sprintf("%d observations and %d choices", s.spec.ObsDim, s.spec.Action.N)
+	if choices := s.spec.Action.Choices(); choices != nil {
+		c.Kind = fmt.Sprintf("%d observations and %s choices", s.spec.ObsDim, strings.Trim(fmt.Sprint(choices), "[]"))
 	}
 	text, err := c.encode()
 	if err != nil {

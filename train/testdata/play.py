@@ -27,7 +27,10 @@ def of_checkpoint(path, activation):
             x = policy[f"actor.{i}.weight"] @ x + policy[f"actor.{i}.bias"]
             if i != weights[-1]:
                 x = activation(x)
-        return int(np.argmax(x)) if discrete else x
+        if discrete:
+            ends = np.cumsum(checkpoint["env"]["action"].get("nvec", [len(x)]))
+            return [int(np.argmax(part)) for part in np.split(x, ends[:-1])]
+        return x
 
     return checkpoint["env"]["id"], act
 
@@ -39,30 +42,42 @@ def of_model(path):
 
     def act(observation, discrete):
         [action] = session.run(["action"], {"observation": np.asarray([observation], np.float32)})
-        return int(action[0]) if discrete else action[0]
+        return np.atleast_1d(action[0]).tolist() if discrete else action[0]
 
     return session.get_modelmeta().custom_metadata_map["env_id"], act
 
 
 request = json.load(sys.stdin)
+if "path" in request:  # of a module that registers the environment
+    sys.path.insert(0, request["path"])
 name, act = of_model(request["onnx"]) if "onnx" in request else of_checkpoint(request["checkpoint"], request["activation"])
 env = gymnasium.make(name)
-discrete = isinstance(env.action_space, gymnasium.spaces.Discrete)
+space = env.action_space
+discrete = not isinstance(space, gymnasium.spaces.Box)
+
+
+def bounded(action):
+    return action if discrete else np.clip(action, space.low, space.high)
+
+
+def as_the_space_has_it(action):
+    """What the environment takes: choices are counted from 0 here."""
+    if isinstance(space, gymnasium.spaces.Discrete):
+        return action[0] + space.start
+    if discrete:
+        return np.asarray(action, space.dtype) + getattr(space, "start", 0)
+    return bounded(action)
+
+
 if "observations" in request:  # what would it do there?
-    actions = [act(observation, discrete) for observation in request["observations"]]
-    if not discrete:
-        actions = [float(np.clip(action, env.action_space.low, env.action_space.high)[0]) for action in actions]
-    print(json.dumps(actions))
+    print(json.dumps([float(x) for observation in request["observations"] for x in bounded(act(observation, discrete))]))
     sys.exit()
 returns, lengths = [], []
 for episode in range(request["episodes"]):
     observation, _ = env.reset(seed=episode)
     total, steps, over = 0.0, 0, False
     while not over:
-        action = act(observation, discrete)
-        if not discrete:
-            action = np.clip(action, env.action_space.low, env.action_space.high)
-        observation, reward, terminated, truncated, _ = env.step(action)
+        observation, reward, terminated, truncated, _ = env.step(as_the_space_has_it(act(observation, discrete)))
         total, steps, over = total + float(reward), steps + 1, terminated or truncated
     returns.append(total)
     lengths.append(steps)

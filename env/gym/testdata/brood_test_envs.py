@@ -86,6 +86,9 @@ ACTIONS = {
     "unbounded": spaces.Box(-np.inf, np.inf, (1,), np.float32),
     "empty interval": box((1,), np.float32, 1, 1),
     "multi": spaces.MultiDiscrete([2, 3]),
+    "multi from": spaces.MultiDiscrete([[2, 3], [4, 1]], start=[[0, 10], [100, 1000]]),
+    "binary": spaces.MultiBinary(3),
+    "binary matrix": spaces.MultiBinary([2, 2]),
     "dict": spaces.Dict({"a": spaces.Discrete(3)}),
 }
 
@@ -103,9 +106,40 @@ class Spaces(gym.Env):
         return self.observation_space.sample(), {}
 
     def step(self, action):
-        if isinstance(self.action_space, spaces.Box):
+        if not isinstance(self.action_space, spaces.Discrete):
+            assert self.action_space.contains(action) or isinstance(self.action_space, spaces.Box), repr(action)
             assert action.dtype == self.action_space.dtype and action.shape == self.action_space.shape, repr(action)
         return self.observation_space.sample(), float(np.sum(action)), False, False, {}
+
+
+class Switches(gym.Env):
+    """The reward is the number of the action's components that are as the observation asks."""
+
+    def __init__(self, binary=False, start=(1, 0, 5)):
+        self.nvec = [2, 2, 2] if binary else [3, 2, 2]
+        self.action_space = spaces.MultiBinary(3) if binary else spaces.MultiDiscrete(self.nvec, start=start)
+        self.observation_space = spaces.Box(0, 1, (sum(self.nvec),), np.float32)
+
+    def wanted(self):
+        number, digits = self.first + self.count, []
+        for n in self.nvec:
+            digits.append(number % n)
+            number //= n
+        return np.array(digits)
+
+    def obs(self):
+        return np.concatenate([np.eye(n, dtype=np.float32)[d] for n, d in zip(self.nvec, self.wanted())])
+
+    def reset(self, *, seed=None, options=None):
+        super().reset(seed=seed)
+        self.first, self.count = int(self.np_random.integers(np.prod(self.nvec))), 0
+        return self.obs(), {}
+
+    def step(self, action):
+        assert self.action_space.contains(action), repr(action)
+        right = np.sum(action - getattr(self.action_space, "start", 0) == self.wanted())
+        self.count += 1
+        return self.obs(), float(right), self.count == 10, False, {}
 
 
 class Affine(gym.ObservationWrapper):
@@ -127,3 +161,5 @@ def cut_off(env):
 
 gym.register("brood/Trouble-v0", Trouble)
 gym.register("brood/Spaces-v0", Spaces)
+gym.register("brood/Switches-v0", Switches)
+gym.register("brood/Panel-v0", Switches, kwargs={"start": (0, 0, 0)})
