@@ -49,6 +49,9 @@ class Curve(BaseCallback):
 
 
 def main(env, env_steps, seed, path):
+    # Minibatches of 64 rows are too small to share: two threads take longer, and many
+    # times longer where another program wants a core.
+    torch.set_num_threads(1)
     envs = VecNormalize(make_vec_env(env, n_envs=ENVIRONMENTS, seed=seed), gamma=0.99)
     model = PPO(
         "MlpPolicy", envs, device="cpu", seed=seed,

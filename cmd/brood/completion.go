@@ -8,6 +8,7 @@ import (
 
 	"brood/docs"
 	"brood/env"
+	"brood/export"
 	"brood/presets"
 	"brood/study"
 	"brood/train"
@@ -53,6 +54,9 @@ func newCompletion() *cobra.Command {
 func completeArguments(root *cobra.Command) {
 	runs := func(entry string) bool { return isRun(entry) }
 	checkpoints := func(entry string) bool { return isRun(entry) || strings.HasSuffix(entry, ".ckpt") }
+	convertible := func(entry string) bool {
+		return slices.Contains([]string{".zip", ".safetensors", ".pt", ".pth"}, filepath.Ext(entry))
+	}
 	yamls := func(entry string) bool { return strings.HasSuffix(entry, ".yaml") || strings.HasSuffix(entry, ".yml") }
 	arguments := map[string]func(toComplete string) []string{
 		"train":      func(s string) []string { return append(presetsWithText(s), paths(s, yamls)...) },
@@ -60,21 +64,30 @@ func completeArguments(root *cobra.Command) {
 		"experiment": func(s string) []string { return paths(s, yamls) },
 		"eval":       func(s string) []string { return paths(s, checkpoints) },
 		"inspect":    func(s string) []string { return paths(s, checkpoints) },
+		"export":     func(s string) []string { return paths(s, checkpoints) },
+		"convert":    func(s string) []string { return paths(s, convertible) },
 	}
-	for _, name := range []string{"resume", "lineage", "replay", "counterfactual"} {
+	for _, name := range []string{"resume", "lineage", "replay", "counterfactual", "csv", "report", "dashboard"} {
 		arguments[name] = func(s string) []string { return paths(s, runs) }
 	}
+	several := []string{"report", "dashboard"}
+	files := []string{"export", "convert"} // whose second argument is a file to write
 	flags := map[string]func(toComplete string) []string{
 		"set":        settings,
 		"device":     func(string) []string { return devices() },
 		"arms":       arms,
 		"env":        func(string) []string { return env.IDs() },
 		"activation": func(string) []string { return []string{"tanh", "relu"} },
+		"format":     func(string) []string { return formats() },
+		"table":      func(string) []string { return []string{"metrics", "decisions"} },
 	}
 	for _, cmd := range root.Commands() {
 		if complete, ok := arguments[cmd.Name()]; ok {
 			cmd.ValidArgsFunction = func(_ *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
-				if len(args) > 0 {
+				switch {
+				case len(args) == 1 && slices.Contains(files, cmd.Name()):
+					return nil, cobra.ShellCompDirectiveDefault
+				case len(args) > 0 && !slices.Contains(several, cmd.Name()):
 					return nil, cobra.ShellCompDirectiveNoFileComp
 				}
 				return offered(complete(toComplete), toComplete)
@@ -193,6 +206,13 @@ func devices() []string {
 	for _, gpu := range gpus {
 		name, about, _ := strings.Cut(gpu, " ")
 		list = append(list, name+"\t"+about)
+	}
+	return list
+}
+
+func formats() (list []string) {
+	for _, format := range export.Formats() {
+		list = append(list, string(format))
 	}
 	return list
 }

@@ -62,13 +62,7 @@ func newExport() *cobra.Command {
 	return cmd
 }
 
-func formatNames() string {
-	var names []string
-	for _, f := range export.Formats() {
-		names = append(names, string(f))
-	}
-	return strings.Join(names, ", ")
-}
+func formatNames() string { return strings.Join(formats(), ", ") }
 
 func printExport(out io.Writer, checkpoint string, r *export.Report) {
 	observations := "as they are"

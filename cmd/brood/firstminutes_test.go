@@ -63,6 +63,7 @@ func TestCompletion(t *testing.T) {
 	require.NoError(t, os.Mkdir(filepath.Join(dir, "other"), 0o755))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "notes.txt"), nil, 0o644))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "one.ckpt"), nil, 0o644))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "model.zip"), nil, 0o644))
 	const noFiles, noSpace = ":4", ":6"
 	for _, test := range []struct {
 		args      string // the last one is what was typed so far; _ for nothing
@@ -86,6 +87,14 @@ func TestCompletion(t *testing.T) {
 		{"train --device c", []string{"cpu"}, noFiles},
 		{"counterfactual old --arms reset,mo", []string{"reset,momentum"}, noFiles},
 		{"convert x --env Pend", []string{"Pendulum-v1"}, noFiles},
+		{"report _", []string{"runs/a", "runs/b", "old", "other/", "runs/"}, noSpace},
+		{"dashboard old ru", []string{"runs/"}, noSpace},
+		{"csv old _", nil, noFiles},
+		{"csv old --table _", []string{"metrics", "decisions"}, noFiles},
+		{"export o", []string{"old", "one.ckpt", "other/"}, noSpace},
+		{"export old _", nil, ":0"}, // any file
+		{"export old a --format s", []string{"safetensors"}, noFiles},
+		{"convert m", []string{"model.zip"}, noFiles},
 		{"completion _", []string{"bash", "zsh", "fish", "powershell"}, noFiles},
 	} {
 		t.Run(test.args, func(t *testing.T) {
