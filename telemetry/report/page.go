@@ -57,23 +57,29 @@ func (s section) ExploitTables() []tableData { return []tableData{s.Strategies, 
 
 // Write makes the page of run folders.
 func Write(w io.Writer, dirs []string) error {
+	var runs []*run
 	var sections []section
 	for i, dir := range dirs {
 		r, err := read(dir)
 		if err != nil {
 			return err
 		}
+		runs = append(runs, r)
 		s, err := r.section(i)
 		if err != nil {
 			return err
 		}
 		sections = append(sections, s)
 	}
-	title := "brood: " + sections[0].Name
+	data := map[string]any{"Title": "brood: " + sections[0].Name, "Style": template.CSS(pageStyle), "Script": template.JS(pageScript), "Runs": sections}
 	if n := len(sections); n > 1 {
-		title = fmt.Sprintf("brood: %d runs", n)
+		c, err := compare(runs, sections)
+		if err != nil {
+			return err
+		}
+		data["Title"], data["Compared"] = fmt.Sprintf("brood: %d runs", n), c
 	}
-	return page.Execute(w, map[string]any{"Title": title, "Style": template.CSS(pageStyle), "Script": template.JS(pageScript), "Runs": sections, "Many": len(sections) > 1})
+	return page.Execute(w, data)
 }
 
 func (r *run) section(i int) (section, error) {
