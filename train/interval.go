@@ -9,8 +9,12 @@ import (
 )
 
 // endInterval reports every member's score to the scheduler, carries out its
-// decisions and begins the next interval.
+// decisions and begins the next interval; where PBT is off, it does the last alone.
 func (r *Run) endInterval() error {
+	if !r.cfg.PBT.Enabled {
+		r.engine.ClearIntervals()
+		return nil
+	}
 	returns, err := r.measure()
 	if err != nil {
 		return err

@@ -299,7 +299,7 @@ func (r *Run) update(ctx context.Context) error {
 		return fmt.Errorf("train: update %d: %w", r.updates, err)
 	}
 	// What is copied at the very end would never be trained.
-	if r.cfg.PBT.Due(r.updates) && r.updates < r.total {
+	if r.intervalDue(r.updates) && r.updates < r.total {
 		if err := r.endInterval(); err != nil {
 			return fmt.Errorf("train: update %d: %w", r.updates, err)
 		}
@@ -328,7 +328,7 @@ func (r *Run) iterate(ctx context.Context) error {
 		return r.engine.Iterate(r.stats)
 	}
 	next := r.updates + 1
-	ahead := next < r.total && !r.cfg.PBT.Due(next) && !r.checkpointDue(next) && !r.outcomeDue(next) && !r.scheduled(next) &&
+	ahead := next < r.total && !r.intervalDue(next) && !r.checkpointDue(next) && !r.outcomeDue(next) && !r.scheduled(next) &&
 		!r.requested() && ctx.Err() == nil
 	for r.begun < next || ahead && r.begun == next {
 		if err := engine.Begin(); err != nil {
@@ -337,6 +337,12 @@ func (r *Run) iterate(ctx context.Context) error {
 		r.begun++
 	}
 	return engine.Wait(r.stats)
+}
+
+// intervalDue says whether an interval ends after an update. Where PBT is off they end all
+// the same: the members' scores are of an interval.
+func (r *Run) intervalDue(update int64) bool {
+	return r.cfg.PBT.Due(update) || !r.cfg.PBT.Enabled && update%r.cfg.PBT.PerturbationInterval == 0
 }
 
 // checkpointDue says whether a checkpoint is due after an update.
