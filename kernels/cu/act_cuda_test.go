@@ -16,7 +16,10 @@ import (
 // The draws of every step are those of the plain engine's rollout: same addresses,
 // same inversion, whatever the member, the environment and the number of updates.
 func TestActSampleAgainstPlain(t *testing.T) {
-	for name, action := range map[string]env.ActionSpace{"two choices": choices(2), "three choices": choices(3), "one number": numbers(1), "five numbers": numbers(5)} {
+	for name, action := range map[string]env.ActionSpace{
+		"two choices": choices(2), "three choices": choices(3), "one number": numbers(1), "five numbers": numbers(5),
+		"two components": env.MultiDiscrete(3, 2), "ten components": env.MultiDiscrete(2, 5, 1, 3, 2, 4, 2, 2, 1, 6), "one component": env.MultiDiscrete(3),
+	} {
 		t.Run(name, func(t *testing.T) {
 			c := tiledConfig(3, tiledEnv(3, action), 67, 2, 5)
 			if action.Discrete {
@@ -77,6 +80,13 @@ func TestActBest(t *testing.T) {
 		5, -inf, inf /**/, 0, 0, 0 /**/, 1, 9, 3 /**/, 0, 0, 0,
 	})
 	f.actBest([]float32{2, 0, 1, -1, 2, 0, 1, -1}, 3, 4)
+
+	f = newTiled(t, tiledConfig(2, tiledEnv(1, env.MultiDiscrete(2, 3, 1)), 2, 1, 5))
+	upload(f.fixture, f.params.Net[ActorNet].Activation[1], []float32{
+		0, 1, -1, 2, 2, 9 /**/, 0, 0, 9, 9, 9, 0, // the last row is not asked for
+		5, 5, 0, -1, inf, -inf /**/, 0, 0, 0, 0, 0, 0,
+	})
+	f.actBest([]float32{1, 1, 0, -1, -1, -1, 0, 2, 0, -1, -1, -1}, 1, 6)
 
 	f = newTiled(t, tiledConfig(2, tiledEnv(1, numbers(2)), 2, 1, 5))
 	means := []float32{1, -2, 3, 4, 5, 6, 7, 8} // unclipped

@@ -75,6 +75,9 @@ func (p *Plan) buffers() {
 		add("ActionLow", &q.ActionLow, 4*int64(q.ActionCount), scalePopulation)
 		add("ActionHigh", &q.ActionHigh, 4*int64(q.ActionCount), scalePopulation)
 	}
+	if p.severalChoices() {
+		add("Choices", &q.Choices, 4*w, scalePopulation)
+	}
 	p.networkBuffers(add)
 }
 

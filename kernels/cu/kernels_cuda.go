@@ -91,7 +91,17 @@ func (p *Plan) uploadTables(s *cuda.Stream) error {
 	if err := s.CopyToDevice(uint64(p.Params.Segments), cuda.BytesOf(segments)); err != nil {
 		return err
 	}
-	if a := p.Config.Env.Spec().Action; !a.Discrete {
+	a := p.Config.Env.Spec().Action
+	if p.severalChoices() {
+		var choices []int32
+		for _, n := range a.Choices() {
+			choices = append(choices, int32(n))
+		}
+		if err := s.CopyToDevice(uint64(p.Params.Choices), cuda.BytesOf(choices)); err != nil {
+			return err
+		}
+	}
+	if !a.Discrete {
 		if err := s.CopyToDevice(uint64(p.Params.ActionLow), cuda.BytesOf(a.Low)); err != nil {
 			return err
 		}

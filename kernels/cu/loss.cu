@@ -6,10 +6,37 @@
 
 // The threads of a block, which has one part of one member's minibatch.
 #define LOSS_THREADS 256
+// Blocks that a multiprocessor has registers for: without this bound the loop over
+// several choices would take those of the fourth.
+#define LOSS_BLOCKS 4
 
 // output_delta is where the gradient by a row of a network's outputs goes.
 DEVICE float *output_delta(const Params &p, int net, int m, int row) {
   return layer_delta(p, m, net, p.net[net].layers - 1) + (long long)row * output_width(p, net);
+}
+
+// choices_row is discrete_row for an action that is several choices. The components
+// are independent: their log probabilities and entropies add up, so that the ratio is
+// all they share.
+DEVICE void choices_row(const Params &p, const PolicyLoss &l, float *gradient, const float *logits, const float *action, float old,
+                        float advantage, float *terms) {
+  const int *choices = as<int>(p.choices);
+  float log_prob = 0.f;
+  for (int c = 0, from = 0; c < p.action_width; c++) {
+    const int n = choices[c];
+    log_softmax(gradient + from, logits + from, n);
+    log_prob += gradient[from + (int)action[c]];
+    from += n;
+  }
+  const float d = policy_row(l, log_prob, old, advantage, terms);
+  for (int c = 0; c < p.action_width; c++) {
+    const int n = choices[c];
+    float entropy = 0.f;
+    for (int a = 0; a < n; a++) entropy = fmaf(-expf(gradient[a]), gradient[a], entropy);
+    terms[TERM_ENTROPY] += entropy;
+    discrete_gradient(l, gradient, n, (int)action[c], entropy, d);
+    gradient += n;
+  }
 }
 
 // actor_row writes the gradient by the actor's outputs of row i of the minibatch,
@@ -21,7 +48,10 @@ DEVICE float actor_row(const Params &p, const PolicyLoss &l, int m, int i, long 
   const float old = f32(p.log_probs)[at], advantage = f32(p.advantages)[at];
   if (!p.discrete)
     return gaussian_row(l, delta, output, policy(p, m) + p.log_std, action, p.action_count, old, advantage, terms);
-  discrete_row(l, delta, output, p.action_count, (int)action[0], old, advantage, terms);
+  if (p.choices)
+    choices_row(p, l, delta, output, action, old, advantage, terms);
+  else
+    discrete_row(l, delta, output, p.action_count, (int)action[0], old, advantage, terms);
   return 0.f;
 }
 
@@ -60,7 +90,7 @@ DEVICE void log_std_gradient(const Params &p, const PolicyLoss &l, const Rows &r
 // gradient by log_std where actions are continuous.
 //
 // grid (members, splits).
-KERNEL __launch_bounds__(LOSS_THREADS) loss(Params p, Rows r, int step) {
+KERNEL __launch_bounds__(LOSS_THREADS, LOSS_BLOCKS) loss(Params p, Rows r, int step) {
   __shared__ double scratch[32 * (LOSS_TERMS + 1)];
   const int m = blockIdx.x, split = blockIdx.y;
   if (skipped(p, r, m)) return;

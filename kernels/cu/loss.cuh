@@ -67,8 +67,20 @@ DEVICE void log_softmax(float *log_probs, const float *logits, int actions) {
   for (int a = 0; a < actions; a++) log_probs[a] = logits[a] - top - log_sum;
 }
 
-// discrete_row writes the gradient by the logits [actions] of a row, which may
-// overwrite them. old is the action's log probability at the time of acting.
+// discrete_gradient turns the log probabilities [actions] of a choice into the
+// gradient by its logits; d is the gradient by the log probability of the row's action.
+DEVICE void discrete_gradient(const PolicyLoss &l, float *gradient, int actions, int action, float entropy, float d) {
+#pragma unroll
+  for (int a = 0; a < actions; a++) {
+    const float log_p = gradient[a], prob = expf(log_p);
+    const float g = prob * fmaf(l.entropy_coef * l.inv_rows, log_p + entropy, -d);
+    gradient[a] = a == action ? g + d : g;
+  }
+}
+
+// discrete_row writes the gradient by the logits [actions] of a row whose action is
+// one choice, which may overwrite them. old is the action's log probability at the
+// time of acting.
 DEVICE void discrete_row(const PolicyLoss &l, float *gradient, const float *logits, int actions, int action, float old,
                          float advantage, float *terms) {
   log_softmax(gradient, logits, actions);
@@ -80,12 +92,7 @@ DEVICE void discrete_row(const PolicyLoss &l, float *gradient, const float *logi
   }
   terms[TERM_ENTROPY] += entropy;
   const float d = policy_row(l, log_prob, old, advantage, terms);
-#pragma unroll
-  for (int a = 0; a < actions; a++) {
-    const float log_p = gradient[a], prob = expf(log_p);
-    const float g = prob * fmaf(l.entropy_coef * l.inv_rows, log_p + entropy, -d);
-    gradient[a] = a == action ? g + d : g;
-  }
+  discrete_gradient(l, gradient, actions, action, entropy, d);
 }
 
 // gaussian_row writes the gradient by the mean [actions] of a row, which may not

@@ -36,11 +36,13 @@ var tiledCases = []tiledCase{
 	{members: 2, minibatches: 1, environments: 5, steps: 25, obsDim: 3, action: numbers(10), hidden: []int{8}, quantiles: 5, normalize: true},
 	{members: 1, minibatches: 1, environments: 100, steps: 3, obsDim: 2, action: choices(2), hidden: []int{66, 5}, relu: true, quantiles: 3, beta: 0.3, normalize: true},
 	{members: 1, minibatches: 1, environments: 100, steps: 3, obsDim: 9, action: numbers(1), hidden: []int{9, 5}},
+	{members: 2, minibatches: 3, environments: 7, steps: 3, obsDim: 3, action: env.MultiDiscrete(3, 1, 2, 4, 2), hidden: []int{5, 7}, beta: 0.7, clip: 0.02, normalize: true},
+	{members: 1, minibatches: 1, environments: 100, steps: 3, obsDim: 2, action: env.MultiDiscrete(2, 2), hidden: []int{6}, relu: true, quantiles: 3},
 }
 
 func (k *tiledCase) name() string {
-	return fmt.Sprintf("P=%d/rows=%d/D=%d/discrete=%v/A=%d/hidden=%v/relu=%v/K=%d/clip=%v/kl=%v", k.members, k.environments*k.steps/k.minibatches,
-		k.obsDim, k.action.Discrete, k.action.N, k.hidden, k.relu, k.quantiles, k.clip, k.beta)
+	return fmt.Sprintf("P=%d/rows=%d/D=%d/choices=%v/A=%d/hidden=%v/relu=%v/K=%d/clip=%v/kl=%v", k.members, k.environments*k.steps/k.minibatches,
+		k.obsDim, k.action.Choices(), k.action.N, k.hidden, k.relu, k.quantiles, k.clip, k.beta)
 }
 
 func (k *tiledCase) config() *kernels.Config {
@@ -323,7 +325,7 @@ func allZero(x []float32) bool {
 // other.
 func TestGradientKeepsNaN(t *testing.T) {
 	nan := []float32{float32(math.NaN())}
-	for _, k := range []*tiledCase{&tiledCases[1], &tiledCases[3]} {
+	for _, k := range []*tiledCase{&tiledCases[1], &tiledCases[3], &tiledCases[6]} {
 		for _, x := range []struct {
 			name          string
 			at            func(*Params) Ptr

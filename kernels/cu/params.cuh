@@ -140,6 +140,7 @@ struct Params {
   unsigned long long new_hyperparameters;
   unsigned long long action_low;
   unsigned long long action_high;
+  unsigned long long choices;
   long long stride;
   long long total_updates;
   Network net[2];
@@ -188,7 +189,7 @@ struct Params {
   int hyper_count;
   int padding1;
 };
-static_assert(sizeof(Params) == 1312, "Params differs from params.go");
+static_assert(sizeof(Params) == 1320, "Params differs from params.go");
 
 struct Rows {
   unsigned long long input;

@@ -79,7 +79,7 @@ type Params struct {
 	// The rollout.
 	Obs            Ptr // [P][B][D] float32, as the networks see them
 	RawObs         Ptr // [P][B][D] float32, before normalisation; 0 where off
-	Actions        Ptr // [P][B][W] float32, unclipped; the index where discrete
+	Actions        Ptr // [P][B][W] float32, unclipped; the index of each choice where discrete
 	LogProbs       Ptr // [P][B] float32
 	Values         Ptr // [P][B] float32
 	Rewards        Ptr // [P][B] float32, as the algorithm sees them
@@ -127,6 +127,9 @@ type Params struct {
 
 	// ActionLow and ActionHigh [A] float32 bound continuous actions; else 0.
 	ActionLow, ActionHigh Ptr
+	// Choices [W] int32, constant, of the components of an action that is several
+	// choices, whose logits lie one after the other; else 0.
+	Choices Ptr
 
 	// Stride is the size of a member's state in bytes.
 	Stride int64

@@ -11,7 +11,8 @@ import (
 )
 
 // The fused path (see update_fused.cu) is for networks of two hidden layers that
-// are no larger than this, with a scalar critic.
+// are no larger than this, with a scalar critic, and for actions that are one choice
+// or numbers.
 const (
 	FusedHidden  = 64
 	FusedObs     = 8
@@ -212,11 +213,14 @@ func (p *Plan) offsets() {
 	}
 }
 
+// severalChoices says whether an action is more than one choice.
+func (p *Plan) severalChoices() bool { return p.Params.Discrete != 0 && p.Params.ActionWidth > 1 }
+
 // paths chooses the kernels and how a minibatch is cut into parts. Both depend
 // on the configuration alone: the same bits on every device.
 func (p *Plan) paths(tiled bool) {
 	c, q := p.Config, &p.Params
-	small := !tiled && len(c.Hidden) == 2 && max(c.Hidden[0], c.Hidden[1]) <= FusedHidden &&
+	small := !tiled && !p.severalChoices() && len(c.Hidden) == 2 && max(c.Hidden[0], c.Hidden[1]) <= FusedHidden &&
 		q.ObsDim <= FusedObs && q.ActionCount <= FusedActions && q.Quantile == 0
 	p.FusedUpdate, p.FusedRollout = small, small && p.Env != HostEnv
 	q.MaxRows = q.Environments

@@ -82,6 +82,12 @@ func TestPlanChoosesKernels(t *testing.T) {
 		"of the name only": {func(c *kernels.Config) {
 			c.Env = renamed{c.Env}
 		}, true, false},
+		"several choices": {func(c *kernels.Config) {
+			c.Env = acting{c.Env, env.MultiDiscrete(2, 2)}
+		}, false, false},
+		"one of several": {func(c *kernels.Config) {
+			c.Env = acting{c.Env, env.MultiDiscrete(4)}
+		}, true, false},
 	} {
 		p, err := NewPlan(planConfig(t, test.change), 0, false)
 		require.NoError(t, err, name)
@@ -91,6 +97,18 @@ func TestPlanChoosesKernels(t *testing.T) {
 	p, err := NewPlan(planConfig(t, func(*kernels.Config) {}), 0, true)
 	require.NoError(t, err)
 	assert.False(t, p.FusedUpdate || p.FusedRollout)
+}
+
+// acting has other actions than its environment.
+type acting struct {
+	env.Vector
+	action env.ActionSpace
+}
+
+func (a acting) Spec() env.Spec {
+	s := a.Vector.Spec()
+	s.Action = a.action
+	return s
 }
 
 // renamed is a user's environment under a native one's name.

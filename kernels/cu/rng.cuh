@@ -54,6 +54,9 @@ DEVICE uint4 random_block(RandomKey k, unsigned index, RandomAddress at) {
   return philox(k, make_uint4(index, at.time, at.who, at.purpose));
 }
 
+// word_of is one of a block's four words.
+DEVICE unsigned word_of(uint4 block, int i) { return i == 0 ? block.x : i == 1 ? block.y : i == 2 ? block.z : block.w; }
+
 // uniform maps a word to [0, 1) with 24 bits.
 DEVICE float uniform(unsigned word) { return (float)(word >> 8) * 5.9604644775390625e-8f; }
 
@@ -67,11 +70,15 @@ DEVICE float2 normals(unsigned x1, unsigned x2) {
   return make_float2(radius * cos, radius * sin);
 }
 
-// action_noise returns four of environment n's standard normal numbers: those of
-// the dimensions 4 block to 4 block + 3 of an action of dims dimensions (see
-// host.ActionBlock).
-DEVICE float4 action_noise(RandomKey k, int n, int block, int dims, RandomAddress at) {
-  const uint4 w = random_block(k, (unsigned)(n * ((dims + 3) / 4) + block), at);
+// action_block returns the four words of the components 4 block to 4 block + 3 of
+// environment n's action of width numbers (see host.ActionBlock).
+DEVICE uint4 action_block(RandomKey k, int n, int block, int width, RandomAddress at) {
+  return random_block(k, (unsigned)(n * ((width + 3) / 4) + block), at);
+}
+
+// action_noise returns the standard normal numbers of the same components.
+DEVICE float4 action_noise(RandomKey k, int n, int block, int width, RandomAddress at) {
+  const uint4 w = action_block(k, n, block, width, at);
   const float2 a = normals(w.x, w.y), b = normals(w.z, w.w);
   return make_float4(a.x, a.y, b.x, b.y);
 }
@@ -95,8 +102,7 @@ struct RandomStream {
       block++;
       used = 0;
     }
-    const int i = used++;
-    return i == 0 ? words.x : i == 1 ? words.y : i == 2 ? words.z : words.w;
+    return word_of(words, used++);
   }
 
   // between returns the next number in [low, high). Product and sum are rounded
