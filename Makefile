@@ -52,20 +52,30 @@ softcuda: $(cuda_env) ## Build the fake driver into build/softcuda; source build
 
 # On the fake driver with two devices, nothing of which may be skipped.
 on_softcuda := . ./$(cuda_env) && . ./$(softcuda_dir)/env && SOFTCUDA_DEVICES=2 BROOD_REQUIRE_ALL=1
-go_test_cuda := $(GO) test -count=1 -tags cuda
+go_test_cuda := $(GO) test -count=1 -timeout 40m -tags cuda
 
 # Thrice: as it is; with all work put off until it is waited for, which finds a
 # wait missing; and with every memory access checked for bounds, races and shared
 # memory nobody wrote. The command is tested without a driver: it must run so, too.
+# The fake driver has one thread, so that as many parts run at a time as there are
+# processors, the longest first.
 .PHONY: test-cuda
 test-cuda: softcuda ## Run the tests with the cuda tag on the fake driver
 	. ./$(cuda_env) && $(GO) vet -tags cuda ./...
-	. ./$(cuda_env) && $(go_test_cuda) ./softcuda/... ./cmd/...
-	$(on_softcuda) $(go_test_cuda) ./cuda/... ./kernels/cu/... ./kernels/gpu
+	$(MAKE) --no-print-directory -j$$(getconf _NPROCESSORS_ONLN) test-cuda-checked test-cuda-engine test-cuda-lazy test-cuda-rest
+
+.PHONY: test-cuda-checked test-cuda-engine test-cuda-lazy test-cuda-rest
+test-cuda-checked:
+	. ./$(cuda_env) && . ./$(softcuda_dir)/check/env && SOFTCUDA_DEVICES=2 BROOD_REQUIRE_ALL=1 $(go_test_cuda) -p 1 -short ./kernels/gpu ./kernels/cu
+test-cuda-engine:
+	$(on_softcuda) $(go_test_cuda) ./kernels/gpu
+test-cuda-lazy:
+	$(on_softcuda) SOFTCUDA_LAZY=1 $(go_test_cuda) -p 1 -run 'Golden|Conformance$$|Spread/Exploit|Native|Pipeline|Snapshot|Permutations' ./kernels/gpu
+	$(on_softcuda) SOFTCUDA_LAZY=1 $(go_test_cuda) -p 1 -short ./cuda ./kernels/cu
+test-cuda-rest:
+	$(on_softcuda) $(go_test_cuda) -p 1 ./kernels/cu/... ./cuda/...
 	$(on_softcuda) $(go_test_cuda) -run '^TestGPU' ./train
-	$(on_softcuda) SOFTCUDA_LAZY=1 $(go_test_cuda) -short ./cuda ./kernels/cu
-	$(on_softcuda) SOFTCUDA_LAZY=1 $(go_test_cuda) -run 'Golden|Conformance$$|Spread/Exploit|Native|Pipeline|Snapshot|Permutations' ./kernels/gpu
-	. ./$(cuda_env) && . ./$(softcuda_dir)/check/env && SOFTCUDA_DEVICES=2 BROOD_REQUIRE_ALL=1 $(go_test_cuda) -short ./kernels/cu ./kernels/gpu
+	. ./$(cuda_env) && $(go_test_cuda) -p 1 ./softcuda/... ./cmd/...
 
 .PHONY: ptx
 ptx: ## Build the kernels' PTX and cubins with a pinned compiler
