@@ -27,40 +27,53 @@ type Factory func(*kernels.Config) (kernels.Engine, error)
 // Run runs the whole suite but for the goldens, which are in [Golden]. With
 // -short it leaves out what repeats whole iterations many times over: enough for
 // a run in which every memory access is checked.
-func Run(t *testing.T, newEngine Factory) {
+func Run(t *testing.T, newEngine Factory) { run(t, newEngine, false) }
+
+// RunSpread runs what concerns where a member is, for an engine that [Run] has passed
+// with all members in one place and that spreads them over several here.
+func RunSpread(t *testing.T, newEngine Factory) { run(t, newEngine, true) }
+
+func run(t *testing.T, newEngine Factory, spread bool) {
+	const (
+		long  = 1 << iota // left out with -short
+		local             // of one member, wherever it is
+	)
 	for _, s := range []struct {
 		name string
 		test func(*testing.T, Factory)
-		long bool
+		kind int
 	}{
-		{"FiniteDifferences", finiteDifferences, true},
-		{"Advantages", advantages, false},
-		{"AgainstPlain", againstPlain, false},
-		{"Normalization", normalization, false},
-		{"Draws", draws, true},
-		{"Episodes", episodes, true},
-		{"Evaluate", evaluate, true},
-		{"Initial", initial, false},
-		{"Exploit", exploit, false},
-		{"ExploitThenUpdates", exploitThenUpdates, true},
-		{"ExploitStepZero", exploitStepZero, false},
-		{"MomentumBound", momentumBound, true},
-		{"ScaledMomentum", scaledMomentum, true},
-		{"Lives", lives, true},
-		{"Returns", returns, true},
-		{"Shaping", shaping, false},
-		{"HyperparametersTakeEffect", hyperparametersTakeEffect, true},
-		{"Schedule", schedule, true},
-		{"SnapshotRestore", snapshotRestore, false},
-		{"SnapshotWhileTraining", snapshotWhileTraining, false},
-		{"Determinism", determinism, true},
-		{"MadeUpSection", madeUpSection, false},
-		{"NaN", nan, true},
-		{"Errors", errorsNamed, false},
-		{"Close", closed, false},
+		{"FiniteDifferences", finiteDifferences, long | local},
+		{"Advantages", advantages, local},
+		{"AgainstPlain", againstPlain, 0},
+		{"Normalization", normalization, local},
+		{"Draws", draws, long},
+		{"Episodes", episodes, long},
+		{"Evaluate", evaluate, long},
+		{"Initial", initial, 0},
+		{"Exploit", exploit, 0},
+		{"ExploitThenUpdates", exploitThenUpdates, long},
+		{"ExploitStepZero", exploitStepZero, long},
+		{"MomentumBound", momentumBound, long | local},
+		{"ScaledMomentum", scaledMomentum, long},
+		{"Lives", lives, long},
+		{"Returns", returns, long},
+		{"Shaping", shaping, long},
+		{"HyperparametersTakeEffect", hyperparametersTakeEffect, long | local},
+		{"Schedule", schedule, long | local},
+		{"SnapshotRestore", snapshotRestore, 0},
+		{"SnapshotWhileTraining", snapshotWhileTraining, 0},
+		{"Determinism", determinism, long},
+		{"MadeUpSection", madeUpSection, 0},
+		{"NaN", nan, long},
+		{"Errors", errorsNamed, 0},
+		{"Close", closed, 0},
 	} {
+		if spread && s.kind&local != 0 {
+			continue
+		}
 		t.Run(s.name, func(t *testing.T) {
-			if s.long && testing.Short() {
+			if s.kind&long != 0 && testing.Short() {
 				t.Skip("left out with -short")
 			}
 			s.test(t, newEngine)

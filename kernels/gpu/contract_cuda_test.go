@@ -152,10 +152,20 @@ func lives(t *testing.T, e kernels.Engine, times int) []kernels.Stats {
 	return stats
 }
 
+// manyEngines leaves a test out with -short that makes engines of shapes which others have,
+// too.
+func manyEngines(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("left out with -short")
+	}
+}
+
 // A population that begins at a later member draws that member's numbers, on every
 // GPU.
 func TestFirstMember(t *testing.T) {
 	control.NeedGPUs(t, 2)
+	manyEngines(t)
 	for name, make := range ways {
 		t.Run(name, func(t *testing.T) {
 			c := small(t, "CartPole-v1")
@@ -176,6 +186,7 @@ func TestFirstMember(t *testing.T) {
 // Updates end after so many minibatches, and the KL penalty is adapted to those.
 func TestMinibatchLimit(t *testing.T) {
 	control.NeedGPUs(t, 1)
+	manyEngines(t)
 	for _, limit := range []int{1, 4, 6, 100} {
 		for _, make := range []func(*kernels.Config) (kernels.Engine, error){newOne, newTiled} {
 			c := small(t, "CartPole-v1")
@@ -232,6 +243,7 @@ func TestReturns(t *testing.T) {
 // the environment is stepped; an exploit takes the weight over.
 func TestShaping(t *testing.T) {
 	control.NeedGPUs(t, 1)
+	manyEngines(t)
 	const weight = kernels.NumHyperparameters
 	for name, make := range ways {
 		for _, normalize := range []bool{false, true} {

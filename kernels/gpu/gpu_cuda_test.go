@@ -46,5 +46,5 @@ func TestConformanceTiled(t *testing.T) {
 
 func TestConformanceSpread(t *testing.T) {
 	control.NeedGPUs(t, 2)
-	conformance.Run(t, newSpread)
+	conformance.RunSpread(t, newSpread)
 }
