@@ -62,6 +62,18 @@ func TestGPURunResumesToTheBit(t *testing.T) {
 	assert.Equal(t, read(t, whole, "decisions.jsonl"), read(t, parts, "decisions.jsonl"))
 }
 
+// Where an update is begun before the figures of the one before are read, a pause and a
+// checkpoint that is asked for wait for it.
+func TestGPUPauseAndCheckpointOnRequest(t *testing.T) {
+	control.NeedGPUs(t, 1)
+	standsStill(t, onGPU(t), 1)
+}
+
+func TestGPUScoreIsOfTheInterval(t *testing.T) {
+	control.NeedGPUs(t, 1)
+	scoreIsOfTheInterval(t, "run.device=cuda", "pbt.enabled=false")
+}
+
 // A run goes on from a checkpoint on another device, from the same bits.
 func TestGPURunsGoAcrossDevices(t *testing.T) {
 	control.NeedGPUs(t, 2)
