@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 
+	"brood/env"
 	"brood/tensor"
 )
 
@@ -249,6 +250,9 @@ func FuzzDecode(f *testing.F) {
 	m := smallMember(f)
 	f.Add(encoded(f, m, true))
 	f.Add(encoded(f, m, false))
+	several, err := Encode(m, Meta{Env: EnvOf(env.Spec{ID: "Switches-v0", ObsDim: 7, Action: env.MultiDiscrete(3, 2, 300)})}, true)
+	require.NoError(f, err)
+	f.Add(several)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		requireBounded(t, data)
 		c, err := Decode(data)

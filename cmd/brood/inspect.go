@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 
 	"brood/ckpt"
 	"brood/train"
@@ -96,11 +97,11 @@ func printInspection(out io.Writer, s *train.Stored) {
 	if !s.HasOptimizerState {
 		optimizer = "no: whoever loads it starts with a reset optimizer"
 	}
-	environment := s.Env.ID
+	environment, actions := s.Env.ID, describeActions(s.Env.Action)
 	if environment == "" {
-		environment = "not in the file"
+		environment, actions = "not in the file", "not in the file"
 	}
-	for _, line := range [][2]string{{"checkpoint", s.Path}, {"format", s.FormatVersion}, {"environment", environment},
+	for _, line := range [][2]string{{"checkpoint", s.Path}, {"format", s.FormatVersion}, {"environment", environment}, {"actions", actions},
 		{"update", fmt.Sprint(s.Step)}, {"performance", performance}, {"optimizer state", optimizer}, {"checksums", checksums}} {
 		fmt.Fprintf(out, "%-16s %s\n", line[0], line[1])
 	}
@@ -114,4 +115,17 @@ func printInspection(out io.Writer, s *train.Stored) {
 			fmt.Fprintf(out, "  %-32s %-12s %s\n", t.Name, shape, t.DType)
 		}
 	}
+}
+
+// describeActions says what an agent does in every step.
+func describeActions(a ckpt.ActionInfo) string {
+	switch a.Type {
+	case ckpt.Discrete:
+		return fmt.Sprintf("one of %d choices", a.N)
+	case ckpt.MultiDiscrete:
+		return fmt.Sprintf("%s at once: of %s", plural(int64(len(a.NVec)), "choice"), strings.Join(strings.Fields(strings.Trim(fmt.Sprint(a.NVec), "[]")), ", "))
+	case ckpt.Continuous:
+		return plural(int64(a.N), "number")
+	}
+	return fmt.Sprintf("%q, which is no type of actions", a.Type)
 }
