@@ -277,15 +277,23 @@ func discard(fsys FS, path string) error {
 
 // ReadSet reads the set at path. Every member file is held against the SHA-256
 // that run.ckpt has of it, so that damaged, missing, swapped and foreign files
-// are found; [Decode] and [Checkpoint.Restore] the members next.
+// are found; [Decode] and [Checkpoint.Restore] the members next. A set that is removed
+// while it is read, as a run that trains on removes old ones, is no damaged one: the
+// error is then fs.ErrNotExist.
 func ReadSet(fsys ReadFS, path string) (*Set, error) {
 	s, err := readSet(fsys, path)
+	if errors.Is(err, fs.ErrNotExist) && s != nil {
+		if _, gone := fsys.ReadDir(path); errors.Is(gone, fs.ErrNotExist) {
+			err = fmt.Errorf("it was removed while it was read: %w", fs.ErrNotExist)
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("ckpt: read the set %s: %w", path, err)
 	}
 	return s, nil
 }
 
+// readSet returns what it has read with an error of a member file.
 func readSet(fsys ReadFS, path string) (*Set, error) {
 	s, sums, err := readRun(fsys, path)
 	if err != nil {
@@ -294,7 +302,7 @@ func readSet(fsys ReadFS, path string) (*Set, error) {
 	for i, sum := range sums {
 		member, err := readMember(fsys, path, i, len(sums), sum)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", MemberFile(i), err)
+			return s, fmt.Errorf("%s: %w", MemberFile(i), err)
 		}
 		s.Members = append(s.Members, member)
 	}

@@ -402,3 +402,36 @@ func TestListBesideAWriter(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, []int64{100}, sets)
 }
+
+// removing is a folder that goes where a file in it is read, as that of a set does which
+// a run prunes.
+type removing struct {
+	FS
+	name string
+}
+
+func (r removing) ReadFile(path string) ([]byte, error) {
+	if filepath.Base(path) == r.name {
+		if _, err := SetAside(OS, filepath.Dir(path)); err != nil {
+			return nil, err
+		}
+	}
+	return r.FS.ReadFile(path)
+}
+
+func TestReadBesideAWriter(t *testing.T) {
+	for _, name := range []string{RunFile, MemberFile(1)} {
+		dir := t.TempDir()
+		path, err := WriteSet(unsynced(), dir, draft(sampleSet(t, 50)))
+		require.NoError(t, err)
+		_, err = ReadSet(removing{OS, name}, path)
+		require.ErrorIs(t, err, os.ErrNotExist)
+		require.NotErrorIs(t, err, ErrDamaged, name)
+
+		path, err = WriteSet(unsynced(), dir, draft(sampleSet(t, 60)))
+		require.NoError(t, err)
+		require.NoError(t, os.Remove(filepath.Join(path, MemberFile(1))))
+		_, err = ReadSet(OS, path)
+		require.ErrorIs(t, err, ErrDamaged, "the folder is there, and a file of it is not")
+	}
+}

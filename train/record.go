@@ -1,9 +1,7 @@
 package train
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 
 	"brood/ckpt"
@@ -28,24 +26,11 @@ type Recording struct {
 // NewestMember returns a member of the newest checkpoint of a run folder, and the
 // update of that checkpoint. It may be read while the run goes on.
 func NewestMember(dir string, member int) (*Stored, int64, error) {
-	// The checkpoint that was the newest may be removed before it is read.
-	for try := 0; ; try++ {
-		sets, err := ckpt.List(ckpt.OS, filepath.Join(dir, checkpointsDir))
-		if err != nil {
-			return nil, 0, err
-		}
-		if len(sets) == 0 {
-			return nil, 0, fmt.Errorf("%w in %s", ErrNoCheckpoint, dir)
-		}
-		s, err := readMember(filepath.Join(newestPath(dir, sets), ckpt.MemberFile(member)))
-		if errors.Is(err, fs.ErrNotExist) && try < 3 {
-			continue
-		}
-		if err != nil {
-			return nil, 0, err
-		}
-		return s, sets[len(sets)-1], nil
+	s, err := readNewest(dir, func(path string) (*Stored, error) { return readMember(filepath.Join(path, ckpt.MemberFile(member))) })
+	if err != nil {
+		return nil, 0, err
 	}
+	return s, s.Step, nil
 }
 
 // Record plays one episode with the member's deterministic policy and keeps every

@@ -55,10 +55,28 @@ func Find(path string) (*Stored, error) {
 		return nil, err
 	case finished != nil && (len(sets) == 0 || sets[len(sets)-1] <= finished.Step):
 		return finished, nil
-	case len(sets) == 0:
-		return nil, fmt.Errorf("%w in %s", ErrNoCheckpoint, path)
 	}
-	return bestOfSet(newestPath(path, sets))
+	return readNewest(path, bestOfSet)
+}
+
+// readNewest reads the newest checkpoint of a run folder, whose folder read is given. A run
+// that trains on may remove it meanwhile: then the one that is the newest by now is read.
+func readNewest[T any](dir string, read func(path string) (T, error)) (T, error) {
+	for {
+		sets, err := ckpt.List(ckpt.OS, filepath.Join(dir, checkpointsDir))
+		if err == nil && len(sets) == 0 {
+			err = fmt.Errorf("%w in %s", ErrNoCheckpoint, dir)
+		}
+		if err != nil {
+			var none T
+			return none, err
+		}
+		path := newestPath(dir, sets)
+		found, err := read(path)
+		if _, gone := os.Stat(path); err == nil || !errors.Is(gone, fs.ErrNotExist) {
+			return found, err
+		}
+	}
 }
 
 // newestPath is the newest of a run folder's sets, which are given by update,
@@ -251,15 +269,12 @@ func Digest(path string) ([sha256.Size]byte, error) {
 		return fileDigest(path)
 	}
 	if _, err := os.Stat(filepath.Join(path, configFile)); err == nil {
-		sets, err := ckpt.List(ckpt.OS, filepath.Join(path, checkpointsDir))
-		if err != nil {
-			return [sha256.Size]byte{}, err
-		}
-		if len(sets) == 0 {
-			return [sha256.Size]byte{}, fmt.Errorf("%w in %s", ErrNoCheckpoint, path)
-		}
-		path = newestPath(path, sets)
+		return readNewest(path, setDigest)
 	}
+	return setDigest(path)
+}
+
+func setDigest(path string) ([sha256.Size]byte, error) {
 	set, err := ckpt.ReadSet(ckpt.OS, path)
 	if err != nil {
 		return [sha256.Size]byte{}, err

@@ -68,12 +68,19 @@ func verifySet(path string) Verdict {
 	return Verdict{Path: path, Members: r.Members, SetAside: ckpt.IsSetAside(filepath.Base(path)), Problems: r.Problems}
 }
 
-// verifySets looks at the checkpoints of a folder of them, given the names in it.
+// verifySets looks at the checkpoints of a folder of them, given the names in it. What a
+// run that trains on has removed meanwhile is left out.
 func verifySets(dir string, names []string) (verdicts []Verdict) {
 	for _, name := range names {
-		if ckpt.IsSet(name) || ckpt.IsSetAside(name) {
-			verdicts = append(verdicts, verifySet(filepath.Join(dir, name)))
+		if !ckpt.IsSet(name) && !ckpt.IsSetAside(name) {
+			continue
 		}
+		path := filepath.Join(dir, name)
+		v := verifySet(path)
+		if _, err := ckpt.OS.ReadDir(path); len(v.Problems) > 0 && errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		verdicts = append(verdicts, v)
 	}
 	return verdicts
 }
@@ -108,12 +115,17 @@ func verifyConfig(path string) error {
 // verifyLogs holds the sizes of the logs against those that the newest checkpoint
 // names.
 func verifyLogs(dir string) ([]Verdict, error) {
-	sets, err := ckpt.List(ckpt.OS, filepath.Join(dir, checkpointsDir))
-	if err != nil || len(sets) == 0 {
+	newest := ""
+	state, err := readNewest(dir, func(path string) (*runState, error) {
+		newest = path
+		return readState(ckpt.OS, path)
+	})
+	switch {
+	case newest == "" && errors.Is(err, ErrNoCheckpoint):
+		return nil, nil
+	case newest == "":
 		return nil, err
-	}
-	state, err := readState(ckpt.OS, newestPath(dir, sets))
-	if err != nil {
+	case err != nil:
 		return nil, nil // its verdict says so already
 	}
 	var verdicts []Verdict
@@ -124,7 +136,7 @@ func verifyLogs(dir string) ([]Verdict, error) {
 		path := filepath.Join(dir, l.name)
 		have, err := sizeOf(path)
 		if err == nil && have < l.want {
-			err = fmt.Errorf("%s: it has %d bytes, and had %d at the checkpoint of update %d", path, have, l.want, sets[len(sets)-1])
+			err = fmt.Errorf("%s: it has %d bytes, and had %d at the checkpoint %s", path, have, l.want, newest)
 		}
 		verdicts = append(verdicts, verdict(path, err))
 	}
