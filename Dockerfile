@@ -15,14 +15,15 @@ WORKDIR /src
 COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
-ARG VERSION=container
 # The folder of the volume, and one for temporary files: scratch has none.
 RUN mkdir -p /out/runs /out/tmp && chmod 1777 /out/tmp
 
 FROM source AS build-cpu
+ARG VERSION=container
 RUN CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags "-s -w -X brood/internal/version.stamped=$VERSION" -o /out/brood ./cmd/brood
 
 FROM source AS build-cuda
+ARG VERSION=container
 # CUDA's header comes from PyPI: no toolkit is needed.
 RUN apt-get update && apt-get install -y --no-install-recommends python3-pip && rm -rf /var/lib/apt/lists/*
 RUN sh cuda/headers.sh && . build/cuda/env && \
