@@ -174,18 +174,7 @@ func (p *Policy) act(observations, actions []float32, rows int) {
 		}
 		return
 	}
-	for c, n := range p.choices {
-		for i := range rows {
-			best := 0
-			for k := 1; k < n; k++ {
-				if out[k*cpu.InferenceRows+i] > out[best*cpu.InferenceRows+i] {
-					best = k
-				}
-			}
-			actions[i*len(p.choices)+c] = float32(best)
-		}
-		out = out[n*cpu.InferenceRows:]
-	}
+	p.actor.Choose(actions, out, p.choices, rows)
 }
 
 // seen is the observations as the networks see them, valid until the next call.

@@ -1,7 +1,6 @@
 package train
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -52,15 +51,8 @@ pbt: {population_size: 2}
 run: {total_steps: 8192, selection_episodes: 0, device: cpu}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			cfg, err := Load("test.yaml", []byte(config), nil)
-			require.NoError(t, err)
-			dir := filepath.Join(t.TempDir(), "run")
-			r, err := New(cfg, Options{Dir: dir})
-			require.NoError(t, err)
-			_, err = r.Train(context.Background())
-			require.NoError(t, err)
-			require.NoError(t, r.Close())
-			stored, err := Find(dir)
+			stored := trained(t, config)
+			cfg, err := loadStored(stored.Path, stored.Config)
 			require.NoError(t, err)
 			requireSameActions(t, stored.Path, string(cfg.Policy.Activation), watched(t, stored.Path, 20))
 		})

@@ -72,11 +72,16 @@ func readNewest[T any](dir string, read func(path string) (T, error)) (T, error)
 			return none, err
 		}
 		path := newestPath(dir, sets)
-		found, err := read(path)
-		if _, gone := os.Stat(path); err == nil || !errors.Is(gone, fs.ErrNotExist) {
+		if found, err := read(path); err == nil || !gone(path) {
 			return found, err
 		}
 	}
+}
+
+// gone says that there is nothing at path, or nothing any more.
+func gone(path string) bool {
+	_, err := os.Stat(path)
+	return errors.Is(err, fs.ErrNotExist)
 }
 
 // newestPath is the newest of a run folder's sets, which are given by update,

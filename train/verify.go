@@ -76,11 +76,9 @@ func verifySets(dir string, names []string) (verdicts []Verdict) {
 			continue
 		}
 		path := filepath.Join(dir, name)
-		v := verifySet(path)
-		if _, err := ckpt.OS.ReadDir(path); len(v.Problems) > 0 && errors.Is(err, fs.ErrNotExist) {
-			continue
+		if v := verifySet(path); len(v.Problems) == 0 || !gone(path) {
+			verdicts = append(verdicts, v)
 		}
-		verdicts = append(verdicts, v)
 	}
 	return verdicts
 }

@@ -105,21 +105,21 @@ func (w *worker) actBest(b *env.Batch, first, rows int) {
 		return
 	}
 	for c, choices := range w.engine.choices {
-		mostProbable(b.Action[c*b.Stride+first:][:rows], out, choices, tileRows)
+		mostProbable(b.Action[c*b.Stride+first:], 1, out, choices, rows)
 		out = out[choices*tileRows:]
 	}
 }
 
-// mostProbable writes the index of each row's largest logit of n, the first of equals;
-// that of choice a and row i is at a*ld + i.
-func mostProbable(action, logits []float32, n, ld int) {
-	for i := range action {
+// mostProbable writes the index of the largest of n logits [n][tileRows] of each row, the
+// first of equals, to actions stride apart.
+func mostProbable(actions []float32, stride int, logits []float32, n, rows int) {
+	for i := range rows {
 		best := 0
 		for a := 1; a < n; a++ {
-			if logits[a*ld+i] > logits[best*ld+i] {
+			if logits[a*tileRows+i] > logits[best*tileRows+i] {
 				best = a
 			}
 		}
-		action[i] = float32(best)
+		actions[i*stride] = float32(best)
 	}
 }

@@ -59,3 +59,13 @@ func (n *Inference) Forward(x []float32, rows int) []float32 {
 	n.net.forward(n.path, n.tile, n.packed, x, n.net.layers[0].In, rows)
 	return n.tile.out
 }
+
+// Choose writes the most probable choice of each component of the actions of results
+// that [Inference.Forward] gave, the first of equals, to actions [rows][len(choices)];
+// choices are the components' numbers of choices.
+func (n *Inference) Choose(actions, results []float32, choices []int, rows int) {
+	for c, count := range choices {
+		mostProbable(actions[c:], len(choices), results, count, rows)
+		results = results[count*tileRows:]
+	}
+}

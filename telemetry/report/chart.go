@@ -192,13 +192,21 @@ func (c *chart) line(class, title, d string) {
 // svg is the finished chart.
 func (c *chart) svg() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg viewBox="0 0 %g %g" role="img" aria-label="%s">`, c.width, c.height, html.EscapeString(c.title))
 	ticks := c.y.ticks(6)
 	for i, text := range labels(ticks) {
 		y := coordinate(c.y.at(ticks[i]))
 		fmt.Fprintf(&b, `<path class="grid" d="M%d %sH%g"/><text class="ty" x="%d" y="%s">%s</text>`, left, y, c.width-right, left-7, y, text)
 	}
-	for _, t := range c.x.ticks(int(c.width / 110)) {
+	return c.framed(b.String(), int(c.width/110))
+}
+
+// framed is the whole drawing, given what belongs to the y axis and the number of ticks
+// on the other.
+func (c *chart) framed(y string, ticks int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `<svg viewBox="0 0 %g %g" role="img" aria-label="%s">`, c.width, c.height, html.EscapeString(c.title))
+	b.WriteString(y)
+	for _, t := range c.x.ticks(ticks) {
 		x := coordinate(c.x.at(t))
 		fmt.Fprintf(&b, `<path class="tick" d="M%s %gv4"/><text class="tx" x="%s" y="%g">%s</text>`, x, c.height-bottom, x, c.height-8, label(t))
 	}

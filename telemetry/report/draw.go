@@ -2,7 +2,6 @@ package report
 
 import (
 	"fmt"
-	"html"
 	"html/template"
 	"math"
 	"slices"
@@ -238,17 +237,9 @@ func (r *run) drawFamily() template.HTML {
 // lanes is a chart whose y axis are members.
 func (c *chart) lanes(n int, pitch float64) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, `<svg viewBox="0 0 %g %g" role="img" aria-label="%s">`, c.width, c.height, html.EscapeString(c.title))
 	every := int(math.Ceil(13 / pitch))
 	for m := 0; m < n; m += every {
 		fmt.Fprintf(&b, `<text class="ty" x="%d" y="%s">%d</text>`, left-7, coordinate(c.y.at(float64(m))), m)
 	}
-	for _, t := range c.x.ticks(9) {
-		x := coordinate(c.x.at(t))
-		fmt.Fprintf(&b, `<path class="tick" d="M%s %gv4"/><text class="tx" x="%s" y="%g">%s</text>`, x, c.height-bottom, x, c.height-8, label(t))
-	}
-	fmt.Fprintf(&b, `<path class="axis" d="M%d %gH%g"/>`, left, c.height-bottom, c.width-right)
-	b.WriteString(c.body.String())
-	b.WriteString("</svg>")
-	return b.String()
+	return c.framed(b.String(), 9)
 }

@@ -14,45 +14,13 @@ import (
 	"strings"
 	"testing"
 
+	"brood/telemetry/internal/smallrun"
 	"brood/train"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
-
-func config(t *testing.T, set ...string) train.Config {
-	t.Helper()
-	settings, err := train.ParseSettings(set)
-	require.NoError(t, err)
-	cfg, err := train.Load("small", []byte(`
-env: {id: CartPole-v1, count: 4}
-policy: {hidden: [8]}
-ppo: {steps: 16, epochs: 2, minibatches: 2}
-pbt:
-  population_size: 4
-  perturbation_interval: 3
-  ready_percentage: 0.5
-  hyperparameters:
-    - {name: learning_rate, min: 1e-4, max: 1e-2, log_scale: true}
-    - {name: clip_range, min: 0.05, max: 0.4}
-run: {total_steps: 5000, selection_episodes: 3, device: cpu}
-telemetry: {tensorboard: false}
-`), settings)
-	require.NoError(t, err)
-	return cfg
-}
-
-func trained(t *testing.T, cfg train.Config, name string) string {
-	t.Helper()
-	dir := filepath.Join(t.TempDir(), name)
-	run, err := train.New(cfg, train.Options{Dir: dir})
-	require.NoError(t, err)
-	defer run.Close()
-	_, err = run.Train(t.Context())
-	require.NoError(t, err)
-	return dir
-}
 
 func written(t *testing.T, dirs ...string) string {
 	t.Helper()
@@ -80,7 +48,7 @@ func charts(t *testing.T, text string) map[string]string {
 }
 
 func TestReportOfARun(t *testing.T) {
-	dir := trained(t, config(t), `a<b>&"c`)
+	dir := smallrun.Train(t, smallrun.Config(t), `a<b>&"c`)
 	text := written(t, dir)
 	all := charts(t, text)
 	for _, name := range []string{"Return of every member over environment steps", "learning_rate", "clip_range", "Policy loss", "Value loss", "Entropy (nats)", "KL divergence",
@@ -113,14 +81,14 @@ func TestReportOfARun(t *testing.T) {
 
 // The file is complete in itself: nothing in it asks another place for anything.
 func TestReportIsSelfContained(t *testing.T) {
-	text := written(t, trained(t, config(t), "a"))
+	text := written(t, smallrun.Train(t, smallrun.Config(t), "a"))
 	for _, outside := range []string{"http://", "https://", "src=", "@import", "url(", "<link", "fetch(", "XMLHttpRequest"} {
 		assert.False(t, strings.Contains(text, outside), outside)
 	}
 }
 
 func TestReportOfSeveralRunsAndOfOneThatHasNotEnded(t *testing.T) {
-	a, b := trained(t, config(t), "a"), trained(t, config(t, "pbt.enabled=false"), "b")
+	a, b := smallrun.Train(t, smallrun.Config(t), "a"), smallrun.Train(t, smallrun.Config(t, "pbt.enabled=false"), "b")
 	require.NoError(t, os.Remove(filepath.Join(b, "summary.json")))
 	path := filepath.Join(b, "metrics.jsonl")
 	info, err := os.Stat(path)

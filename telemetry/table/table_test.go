@@ -10,39 +10,13 @@ import (
 	"testing"
 
 	"brood/internal/pyenv"
+	"brood/telemetry/internal/smallrun"
 	"brood/train"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
 )
-
-// trained is the folder of a small run with exploits.
-func trained(t *testing.T) string {
-	t.Helper()
-	cfg, err := train.Load("small", []byte(`
-env: {id: CartPole-v1, count: 4}
-policy: {hidden: [8]}
-ppo: {steps: 16, epochs: 2, minibatches: 2}
-pbt:
-  population_size: 4
-  perturbation_interval: 3
-  ready_percentage: 0.5
-  hyperparameters:
-    - {name: learning_rate, min: 1e-4, max: 1e-2, log_scale: true}
-    - {name: clip_range, min: 0.05, max: 0.4}
-run: {total_steps: 5000, selection_episodes: 3, device: cpu}
-telemetry: {tensorboard: false}
-`), nil)
-	require.NoError(t, err)
-	dir := filepath.Join(t.TempDir(), "a")
-	run, err := train.New(cfg, train.Options{Dir: dir})
-	require.NoError(t, err)
-	defer run.Close()
-	_, err = run.Train(t.Context())
-	require.NoError(t, err)
-	return dir
-}
 
 // readCSV is Python's csv module; numbers become numbers, empty cells null.
 const readCSV = `
@@ -70,7 +44,7 @@ func jsonLines(t *testing.T, dir, name string) (lines []map[string]any) {
 }
 
 func TestCSVIsReadByPython(t *testing.T) {
-	dir := trained(t)
+	dir := smallrun.Train(t, smallrun.Config(t), "a")
 	var out bytes.Buffer
 	cut, err := WriteMetrics(&out, dir)
 	require.NoError(t, err)
@@ -111,7 +85,7 @@ func TestCSVIsReadByPython(t *testing.T) {
 }
 
 func TestALastLineThatIsNotWholeIsLeftOut(t *testing.T) {
-	dir := trained(t)
+	dir := smallrun.Train(t, smallrun.Config(t), "a")
 	for name, write := range map[string]func(*bytes.Buffer) (bool, error){
 		metricsFile:   func(b *bytes.Buffer) (bool, error) { return WriteMetrics(b, dir) },
 		decisionsFile: func(b *bytes.Buffer) (bool, error) { return WriteDecisions(b, dir) },
@@ -132,7 +106,7 @@ func TestALastLineThatIsNotWholeIsLeftOut(t *testing.T) {
 }
 
 func TestDamagedLogs(t *testing.T) {
-	dir := trained(t)
+	dir := smallrun.Train(t, smallrun.Config(t), "a")
 	path := filepath.Join(dir, metricsFile)
 	for line, want := range map[string]string{
 		`{"update":1,"env_steps":2}x`: "metrics.jsonl:1: byte 27: want nothing after the object",

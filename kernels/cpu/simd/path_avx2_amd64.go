@@ -137,17 +137,17 @@ func (l *MultiDiscreteLoss) runAVX2() {
 	for first := 0; first < l.N; first += lossBlock {
 		n := min(lossBlock, l.N-first)
 		clear(g[:n])
-		logits := l.Logits[first:]
+		at := first
 		for c, choices := range l.Choices {
-			categoricalLogProbAVX2(&g[0], &logits[0], &l.Action[c*l.Ld+first], n, choices, l.Ld)
-			logits = logits[min(choices*l.Ld, len(logits)):]
+			categoricalLogProbAVX2(&g[0], &l.Logits[at], &l.Action[c*l.Ld+first], n, choices, l.Ld)
+			at += choices * l.Ld
 		}
 		policyTermsAVX2(&g[0], &l.LogProb[first], &l.Advantage[first], n, &l.AdvMean)
 		sums.add(&l.PolicyTerms)
-		logits = l.Logits[first:]
+		at = first
 		for c, choices := range l.Choices {
-			sums.entropy += float64(categoricalGradientAVX2(&logits[0], &l.Action[c*l.Ld+first], &g[0], n, choices, l.Ld, l.EntropyCoef*l.InvRows))
-			logits = logits[min(choices*l.Ld, len(logits)):]
+			sums.entropy += float64(categoricalGradientAVX2(&l.Logits[at], &l.Action[c*l.Ld+first], &g[0], n, choices, l.Ld, l.EntropyCoef*l.InvRows))
+			at += choices * l.Ld
 		}
 	}
 	sums.store(&l.PolicyTerms)
